@@ -1,0 +1,133 @@
+#include "common/buffer.h"
+
+#include "common/xalloc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void buffer_finish(struct buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (struct buffer){0};
+}
+
+void buffer_reset(struct buffer *buffer, size_t keep)
+{
+    if (buffer->capacity > keep)
+        buffer_finish(buffer);
+    buffer->length = 0;
+}
+
+char *buffer_reserve(struct buffer *buffer, size_t more)
+{
+    if (buffer->data == NULL || buffer->capacity - buffer->length < more) {
+        size_t capacity = buffer->capacity ? buffer->capacity : 128;
+
+        while (capacity - buffer->length < more)
+            capacity *= 2;
+        buffer->data = xrealloc(buffer->data, capacity);
+        buffer->capacity = capacity;
+    }
+    return buffer->data + buffer->length;
+}
+
+void buffer_append(struct buffer *buffer, const void *data, size_t length)
+{
+    if (length == 0)
+        return;
+    memcpy(buffer_reserve(buffer, length), data, length);
+    buffer->length += length;
+}
+
+void buffer_append_slice(struct buffer *buffer, struct slice slice)
+{
+    buffer_append(buffer, slice.data, slice.length);
+}
+
+void buffer_append_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, text, strlen(text));
+}
+
+void buffer_append_byte(struct buffer *buffer, char byte)
+{
+    *buffer_reserve(buffer, 1) = byte;
+    buffer->length++;
+}
+
+void buffer_append_u64(struct buffer *buffer, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    buffer_append(buffer, digits + at, sizeof(digits) - at);
+}
+
+void buffer_appendf(struct buffer *buffer, const char *format, ...)
+{
+    va_list arguments;
+    int length;
+
+    va_start(arguments, format);
+    length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return;
+    buffer_reserve(buffer, (size_t)length + 1);
+    va_start(arguments, format);
+    vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, arguments);
+    va_end(arguments);
+    buffer->length += (size_t)length;
+}
+
+static const char *json_escape(unsigned char byte, char hex[7])
+{
+    switch (byte) {
+    case '"':
+        return "\\\"";
+    case '\\':
+        return "\\\\";
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
+    default:
+        snprintf(hex, 7, "\\u%04x", byte);
+        return hex;
+    }
+}
+
+void buffer_append_json_string(struct buffer *buffer, struct slice text)
+{
+    size_t start = 0;
+    char hex[7];
+
+    buffer_append_byte(buffer, '"');
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+
+        if (byte >= 0x20 && byte != '"' && byte != '\\')
+            continue;
+        buffer_append(buffer, text.data + start, i - start);
+        buffer_append_text(buffer, json_escape(byte, hex));
+        start = i + 1;
+    }
+    if (text.length > start)
+        buffer_append(buffer, text.data + start, text.length - start);
+    buffer_append_byte(buffer, '"');
+}
+
+void buffer_consume(struct buffer *buffer, size_t count)
+{
+    if (count < buffer->length)
+        memmove(buffer->data, buffer->data + count, buffer->length - count);
+    buffer->length -= count;
+}

@@ -1,0 +1,89 @@
+/*
+ * Frames: what gateways and routers say to each other in the entries of the bus (frames.def). Encodes into a buffer, decodes
+ * out of an entry without copying: slices and lists of a decoded frame are valid until the reader's next frame or its end.
+ */
+#ifndef COMMON_FRAME_H
+#define COMMON_FRAME_H
+
+#include "common/buffer.h"
+#include "common/number.h"
+#include "common/slice.h"
+
+#include <stdint.h>
+
+/* Raised when a body in frames.def changes; processes of different versions refuse each other. */
+#define FRAME_VERSION 1
+
+enum frame_party { FRAME_PARTY_GATEWAY, FRAME_PARTY_ROUTER };
+
+/* The protocol a message came in by: USER_CONNECT.protocol and every message's protocol. */
+enum frame_protocol { FRAME_PROTOCOL_REALTIME = 3 };
+/* Flags of a connection. */
+enum connection_flag { CONNECTION_FLAG_ACK = 1 };
+/* What becomes of a message to a user who is not connected. */
+enum delivery_policy { DELIVERY_STORE, DELIVERY_DISCARD, DELIVERY_DISCARD_AND_TELL };
+enum content_kind { CONTENT_JSON, CONTENT_BINARY };
+enum direct_status {
+    DIRECT_DELIVERED,    /* on its way to the connections listed */
+    DIRECT_BACKLOGGED,   /* connected, but behind: it follows what waits in the mailbox */
+    DIRECT_QUEUED,       /* offline: in the mailbox */
+    DIRECT_MAILBOX_FULL, /* refused: nothing was kept */
+    DIRECT_DISCARDED,    /* offline, and its policy keeps nothing */
+};
+
+struct frame_u64s {
+    const uint64_t *values;
+    size_t count;
+};
+
+#define FRAME(id, NAME, name, from, to, ...) FRAME_##NAME = id,
+enum frame_type {
+#include "common/frames.def"
+};
+#undef FRAME
+
+#define U64(field) uint64_t field;
+#define STR(field) struct slice field;
+#define BIN(field) struct slice field;
+#define NUMBER(field) struct number field;
+#define U64S(field) struct frame_u64s field;
+#define FRAME(id, NAME, name, from, to, ...) struct frame_##name { __VA_ARGS__ };
+#include "common/frames.def"
+#undef FRAME
+#undef U64
+#undef STR
+#undef BIN
+#undef NUMBER
+#undef U64S
+
+struct frame {
+    enum frame_type type;
+    union {
+#define FRAME(id, NAME, name, from, to, ...) struct frame_##name name;
+#include "common/frames.def"
+#undef FRAME
+    };
+};
+
+/* "TOPIC_PUBLISH", or "unknown". */
+const char *frame_name(enum frame_type);
+/* Who may send it, and to whom. Returns false for an unknown type. */
+bool frame_parties(enum frame_type, enum frame_party *from, enum frame_party *to);
+/* Appends the frame. */
+void frame_encode(struct buffer *, const struct frame *);
+/* Appends the frame in words, for logs and tools; bodies are shortened. */
+void frame_print(struct buffer *, const struct frame *);
+/* Every type in the order of frames.def; returns their count. */
+size_t frame_types(const enum frame_type **types);
+
+/* Reads the frames of an entry one by one. A reader keeps memory between entries: one for each place that reads. */
+struct frame_reader;
+struct frame_reader *frame_reader_create(void);
+void frame_reader_destroy(struct frame_reader **);
+/* Begins to read an entry, which must stay where it is until it is read. */
+void frame_reader_start(struct frame_reader *, struct slice entry);
+/* 1: *frame is the next. 0: the entry has ended. -EBADMSG: what follows is no frame known to this version (a whole body must
+   be consumed, no more and no less). */
+int frame_reader_next(struct frame_reader *, struct frame *frame) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,83 @@
+#include "common/uid.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+void uid_random(void *bytes, unsigned length)
+{
+    char *at = bytes;
+
+    while (length) {
+        ssize_t got = getrandom(at, length, 0);
+
+        if (got <= 0)
+            abort();
+        at += got;
+        length -= (unsigned)got;
+    }
+}
+
+uint64_t uid_random64(void)
+{
+    uint64_t bits = 0;
+
+    while (bits == 0)
+        uid_random(&bits, sizeof(bits));
+    return bits;
+}
+
+/* The finalizer of SplitMix64: every input bit reaches every output bit. */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+    return x ^ (x >> 31);
+}
+
+void uid_connection(uint64_t gateway_bits, uint64_t connection, char text[UUID_TEXT_SIZE])
+{
+    uint64_t high = mix(gateway_bits + connection * 0x9e3779b97f4a7c15);
+    uint64_t low = mix(high ^ gateway_bits);
+
+    high = (high & 0xffffffffffff0fff) | 0x8000;
+    low = (low & 0x3fffffffffffffff) | 0x8000000000000000;
+    snprintf(text, UUID_TEXT_SIZE, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(high >> 32),
+             (unsigned)(high >> 16 & 0xffff), (unsigned)(high & 0xffff), (unsigned)(low >> 48),
+             (unsigned long long)(low & 0xffffffffffff));
+}
+
+/* 80 fresh bits a call, from a pool that is filled rarely: a system call per message would be one too many. */
+static void pooled_random(uint8_t bits[10])
+{
+    static uint8_t pool[4000];
+    static unsigned left;
+
+    if (left < 10) {
+        uid_random(pool, sizeof(pool));
+        left = sizeof(pool);
+    }
+    left -= 10;
+    memcpy(bits, pool + left, 10);
+}
+
+void uid_ulid(uint64_t now_ms, char text[ULID_TEXT_SIZE])
+{
+    static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    uint8_t bits[10];
+    uint64_t high = 0, low = 0;
+
+    pooled_random(bits);
+    for (int i = 0; i < 5; i++) {
+        high = high << 8 | bits[i];
+        low = low << 8 | bits[i + 5];
+    }
+    for (int i = 9; i >= 0; i--, now_ms >>= 5)
+        text[i] = alphabet[now_ms & 31];
+    for (int i = 17; i >= 10; i--, high >>= 5)
+        text[i] = alphabet[high & 31];
+    for (int i = 25; i >= 18; i--, low >>= 5)
+        text[i] = alphabet[low & 31];
+    text[26] = '\0';
+}

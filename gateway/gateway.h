@@ -1,0 +1,45 @@
+/*
+ * A gateway process: what its modules share. One loop, one thread; nothing here is needed after the clients have gone elsewhere.
+ */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include "common/keys.h"
+#include "common/metrics.h"
+#include "common/settings.h"
+
+#include <uv.h>
+
+struct gateway {
+    uv_loop_t *loop;
+    struct settings settings;
+    struct deployment deployment;
+    char name[64];          /* of the process, "gateway-host-123" */
+    char id[96];            /* g on the bus: the name, '-', 16 hex digits of bits; a new one each start */
+    uint64_t bits;          /* 64 random bits of this start */
+    struct bus *bus;        /* commands and scripts; never blocked */
+    struct uplink *uplink;
+    struct downlink *downlink;
+    struct deliveries *deliveries;
+    struct topics *topics;
+    struct sessions *sessions;
+    struct verifier *verifier;
+    struct listener *listener;
+    bool draining;          /* SIGTERM has come: no new connections */
+};
+
+/* The counters of a gateway. */
+enum gateway_metric {
+#define METRIC(NAME, name, gauge, help) GATEWAY_##NAME,
+#include "gateway/metrics.def"
+#undef METRIC
+    GATEWAY_METRICS
+};
+extern struct metric gateway_metrics[GATEWAY_METRICS];
+
+static inline void gateway_count(enum gateway_metric metric, uint64_t more)
+{
+    gateway_metrics[metric].value += more;
+}
+
+#endif

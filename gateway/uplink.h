@@ -1,0 +1,40 @@
+/*
+ * The way in: frames to partitions, in numbered entries (delivery.md S2). For each partition at most one XADD is in flight; what comes
+ * meanwhile goes into the next entry. Entries are held until the router has accepted them, and sent again, in order, after an error.
+ */
+#ifndef GATEWAY_UPLINK_H
+#define GATEWAY_UPLINK_H
+
+#include "common/frame.h"
+#include "gateway/gateway.h"
+
+struct uplink *uplink_create(struct gateway *);
+void uplink_destroy(struct uplink **);
+/* Puts the frame into the partition's next entry; it leaves at the end of the loop turn. */
+void uplink_send(struct uplink *, uint32_t partition, const struct frame *);
+/* The same to every partition. */
+void uplink_send_all(struct uplink *, const struct frame *);
+/* Whether a client's frame may be taken: false while more than the credit is not accepted, or the partition was never reached.
+   Frames that free memory (closed, written) are sent without asking. */
+bool uplink_has_credit(const struct uplink *, uint32_t partition);
+/* Partitions that have this gateway announced and have accepted something within the last three heartbeats. */
+uint32_t uplink_partitions_answering(const struct uplink *);
+uint64_t uplink_held_bytes(const struct uplink *);
+/* End of the loop turn: entries leave. Called from the gateway's prepare handle. */
+void uplink_flush(struct uplink *);
+/* The bus is back (its on_up): sends again what was not answered. */
+void uplink_on_bus_up(struct uplink *);
+/* An orderly end: GATEWAY_LEAVE to every partition behind all else; done when all is accepted or timeout_ms is over. */
+void uplink_leave(struct uplink *, uint64_t timeout_ms, void (*done)(void *arg), void *arg);
+
+/* ---- for the downlink ---- */
+void uplink_on_accepted(struct uplink *, uint32_t partition, uint64_t number);
+/* ENTRIES_MISSING: sends again from last + 1. */
+void uplink_on_missing(struct uplink *, uint32_t partition, uint64_t last);
+/* The chain of output entries broke or the router asks who we are: announces everything under a new nonce, dropping held entries up to last. */
+void uplink_announce(struct uplink *, uint32_t partition, uint64_t last);
+/* GATEWAY_ANNOUNCED. Returns whether it is the nonce waited for: then the partition is in step again. */
+bool uplink_on_announced(struct uplink *, uint32_t partition, uint64_t nonce);
+bool uplink_is_announcing(const struct uplink *, uint32_t partition);
+
+#endif
