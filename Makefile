@@ -60,7 +60,7 @@ help: ## list the targets
 build: $(BINARIES) ## compile gateway, router and auth into build/release (the default)
 
 run: build deps-run ## Redis, auth, a router and two gateways on this machine; Ctrl-C ends them
-	@TRUNKLINE_BUILD=$(B) exec deploy/run.sh
+	@exec deploy/run.sh $(B)
 
 test: build ## unit and end-to-end tests; SANITIZE=address,undefined for the checked build
 	@$(MAKE) --no-print-directory unit
