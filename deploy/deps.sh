@@ -26,7 +26,7 @@ is_installed() {
 }
 
 is_available() { # apt-cache says "(none)" for a name it only knows as a dependency
-    apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'
+    grep -q '^  Candidate: [^(]' <<<"$(apt-cache policy "$1" 2>/dev/null)"
 }
 
 missing_packages() { # groups... -> names, alternatives unresolved
@@ -105,7 +105,7 @@ apt_install() {
 # The mirror this machine installs from, whichever format its sources are written in.
 debian_mirror() {
     apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
-        awk '$1 !~ /-|\// && $2 !~ /security/ { print $2; exit }'
+        awk '$1 !~ /-|\// && $2 !~ /security/ && !n++ { print $2 }'
 }
 
 # Debian 12 has no yyjson. Debian 13's package needs nothing newer than Debian 12's libc, so it is
