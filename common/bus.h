@@ -1,6 +1,7 @@
 /*
- * One connection to Redis on a libuv loop: the only file that sees hiredis. It connects again by itself with backoff, loads its scripts on
- * each connection, and never blocks: names are resolved by uv_getaddrinfo. Everything is in the order it was sent.
+ * One connection to Redis on a libuv loop: the only file that sees hiredis. It connects again by
+ * itself with backoff, loads its scripts on each connection, and never blocks: names are resolved
+ * by uv_getaddrinfo. Everything is in the order it was sent.
  */
 #ifndef COMMON_BUS_H
 #define COMMON_BUS_H
@@ -29,13 +30,15 @@ struct bus_options {
     const char *client_name;           /* CLIENT SETNAME; copied */
     /* Each time it is connected, authenticated and its scripts are loaded. */
     void (*on_up)(void *arg);
-    /* Each time a connection is lost or an attempt failed; every callback in flight has run with NULL before. It tries again by
-       itself; reason names host, port and cause, and is valid during the call. */
+    /* Each time a connection is lost or an attempt failed; every callback in flight has run with
+       NULL before. It tries again by itself; reason names host, port and cause, and is valid during
+       the call. */
     void (*on_down)(void *arg, const char *reason);
     void *arg;
 };
 
-/* A script: text embedded in the program, name for errors. sha is filled when it is loaded. Static; shared by buses. */
+/* A script: text embedded in the program, name for errors. sha is filled when it is loaded.
+   Static; shared by buses. */
 struct bus_script {
     const char *name;
     const char *text;
@@ -44,7 +47,8 @@ struct bus_script {
 
 /* Starts to connect; callbacks come from the loop, never from inside this call. */
 struct bus *bus_create(uv_loop_t *, const struct bus_options *);
-/* Closes; callbacks in flight run with NULL now, on_down does not. NULL-safe; clears the pointer. */
+/* Closes, at any moment, also inside a callback; callbacks in flight run with NULL now, on_down
+   does not. The loop frees the rest in its next turn. NULL-safe; clears the pointer. */
 void bus_destroy(struct bus **);
 bool bus_is_up(const struct bus *);
 /* Of CLIENT ID on this connection, 0 while down: for CLIENT UNBLOCK from another bus. */
@@ -53,19 +57,23 @@ uint64_t bus_client_id(const struct bus *);
 void bus_add_script(struct bus *, struct bus_script *);
 
 /*
- * reply is NULL when the connection was lost first (it may or may not have run), an error reply when Redis refused. arg is as given.
+ * reply is NULL when the connection was lost first (it may or may not have run), an error reply
+ * when Redis refused. arg is as given.
  */
 typedef void bus_reply_fn(void *arg, const struct bus_reply *reply);
 
-/* Sends one command. callback may be NULL. Returns 0, or -ENOTCONN while down (callback is not called). Bytes are copied. */
+/* Sends one command. callback may be NULL. Returns 0, or -ENOTCONN while down or without a bus
+   (callback is not called). Bytes are copied; all of a loop turn goes out in one write. */
 int bus_command(struct bus *, bus_reply_fn *callback, void *arg, size_t argc,
                 const struct slice *argv) __attribute__((warn_unused_result));
-/* The same from words, for short fixed commands: bus_command_text(bus, cb, arg, "XLEN", key, NULL). */
+/* The same from words (const char *), for short fixed commands:
+   bus_command_text(bus, cb, arg, "XLEN", key, NULL). */
 int bus_command_text(struct bus *, bus_reply_fn *callback, void *arg, ...)
     __attribute__((sentinel, warn_unused_result));
 /*
- * EVALSHA of a script that was added: argv holds key_count keys, then the arguments. NOSCRIPT and READONLY arrive as error replies that mean
- * "not run"; after NOSCRIPT the script is loaded again by itself, so the caller's next try works.
+ * EVALSHA of a script that was added: argv holds key_count keys, then the arguments. NOSCRIPT and
+ * READONLY arrive as error replies that mean "not run"; after NOSCRIPT the script is loaded again
+ * by itself, so the caller's next try works.
  */
 int bus_eval(struct bus *, struct bus_script *, bus_reply_fn *callback, void *arg, size_t key_count,
              size_t argc, const struct slice *argv) __attribute__((warn_unused_result));
@@ -74,8 +82,8 @@ int bus_eval(struct bus *, struct bus_script *, bus_reply_fn *callback, void *ar
 enum bus_reply_kind { BUS_NONE, BUS_NIL, BUS_INTEGER, BUS_TEXT, BUS_STATUS, BUS_ERROR, BUS_ARRAY };
 enum bus_reply_kind bus_reply_kind(const struct bus_reply *); /* BUS_NONE for NULL */
 int64_t bus_reply_integer(const struct bus_reply *);          /* 0 if it is none */
-struct slice bus_reply_text(const struct bus_reply *);        /* of TEXT, STATUS, ERROR; else empty */
-size_t bus_reply_count(const struct bus_reply *);             /* 0 if it is no array */
+struct slice bus_reply_text(const struct bus_reply *); /* of TEXT, STATUS, ERROR; else empty */
+size_t bus_reply_count(const struct bus_reply *);      /* 0 if it is no array */
 const struct bus_reply *bus_reply_at(const struct bus_reply *, size_t index); /* NULL beyond */
 /* The value after field in a flat array of pairs (HGETALL, stream fields); NULL if absent. */
 const struct bus_reply *bus_reply_field(const struct bus_reply *, const char *field);

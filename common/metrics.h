@@ -1,6 +1,7 @@
 /*
- * Counters of a process: named in one table by each process, read as text for /metrics (Prometheus) and written to the hash `<prefix>process:<name>`
- * every two seconds for redis-cli. Adding to one is adding to an integer.
+ * Counters of a process: named in one table by each process, read as text for /metrics (Prometheus)
+ * and written to the hash `<prefix>process:<name>` every two seconds for redis-cli. Adding to one
+ * is adding to an integer.
  */
 #ifndef COMMON_METRICS_H
 #define COMMON_METRICS_H
@@ -12,7 +13,8 @@
 #include <stdint.h>
 
 struct metric {
-    const char *name;     /* "frames_in": becomes trunkline_frames_in_total, or without _total for a gauge */
+    const char
+        *name; /* "frames_in": becomes trunkline_frames_in_total, or without _total for a gauge */
     const char *help;
     bool gauge;
     uint64_t value;
@@ -23,13 +25,15 @@ void metrics_text(struct buffer *, const char *process, const struct metric *met
 
 struct metrics_reporter;
 /*
- * Writes HSET <prefix>process:<name> kind, version, started, and each metric, with a PEXPIRE of 10 s, every 2 s while the bus is up. refresh (may be NULL) is called
- * before each, to set gauges. What it is given must outlive it.
+ * Writes HSET <prefix>process:<name> kind, version, started, and each metric, with a PEXPIRE of 10
+ * s, every 2 s while the bus is up. refresh (may be NULL) is called before each, to set gauges.
+ * What it is given must outlive it.
  */
 struct metrics_reporter *metrics_reporter_create(uv_loop_t *, struct bus *,
                                                  const struct deployment *, const char *kind,
                                                  const char *name, struct metric *metrics,
-                                                 size_t count, void (*refresh)(void *arg), void *arg);
+                                                 size_t count, void (*refresh)(void *arg),
+                                                 void *arg);
 void metrics_reporter_destroy(struct metrics_reporter **);
 
 #endif
