@@ -50,6 +50,7 @@ struct session {
     struct delivery_item *unconfirmed_first, *unconfirmed_last;
     struct session *confirm_next, *confirm_previous; /* list of sessions with unconfirmed messages */
     bool confirm_listed;
+    bool closed_reported;      /* CONNECTION_CLOSED is sent */
 
     /* topics.c */
     struct session_topics *topics;
@@ -63,6 +64,11 @@ struct sessions *sessions_create(struct gateway *);
 void sessions_destroy(struct sessions **);
 /* NULL when it is gone (or closing). */
 struct session *session_find(struct sessions *, uint64_t id);
+/*
+ * The same, and also a closing one, from its opening until deliveries_session_closed has been called for it: the router may still
+ * have it in its list, and what it sends to it must not count as written before CONNECTION_CLOSED says what was (delivery.c).
+ */
+struct session *session_find_any(struct sessions *, uint64_t id);
 /* Calls visit for each open session; visit may close sessions. */
 void sessions_each(struct sessions *, void (*visit)(struct session *, void *arg), void *arg);
 size_t sessions_count(const struct sessions *);
