@@ -1,28 +1,28 @@
 /*
- * Subscriptions of this gateway's sessions, exact topics and patterns, and presence that they follow. Keeps the absolute counts that partitions need
- * to tell recipients exactly (delivery.md, Topics), and fans topic messages out: each connection once, however many of its subscriptions match.
+ * Subscriptions of this gateway's sessions, exact topics and patterns, and presence that they
+ * follow. Keeps the absolute counts that partitions need to tell recipients exactly (delivery.md,
+ * Topics), and fans topic messages out: each connection once, however many of its subscriptions
+ * match.
  */
 #ifndef GATEWAY_TOPICS_H
 #define GATEWAY_TOPICS_H
 
 #include "common/frame.h"
+#include "common/topic.h"
 #include "gateway/gateway.h"
 #include "gateway/session.h"
-
-/* A topic or pattern is well formed: dot-separated segments of [A-Za-z0-9_-], up to 8, 256 bytes; in patterns '*' stands for exactly one
-   segment and '**', only at the end, for one or more (decisions.md, realtime). presence.<user> allows '%' and 400 bytes. */
-bool topic_valid(struct slice topic);
-bool topic_pattern_valid(struct slice pattern);
-bool topic_matches(struct slice pattern, struct slice topic);
 
 struct topics *topics_create(struct gateway *);
 void topics_destroy(struct topics **);
 /*
- * Adds or removes subscriptions (valid ones; already there or absent changes nothing), and calls protocol->on_subscribed(session, request) when the last
- * partition has replied: what is published after that is delivered, and counted. Removed ones deliver until then.
+ * Adds or removes subscriptions (valid ones; already there or absent changes nothing), and calls
+ * protocol->on_subscribed(session, request) when the last partition has replied: what is published
+ * after that is delivered, and counted. Removed ones deliver until then.
  */
-void topics_subscribe(struct topics *, struct session *, const struct slice *names, size_t count, uint64_t request);
-void topics_unsubscribe(struct topics *, struct session *, const struct slice *names, size_t count, uint64_t request);
+void topics_subscribe(struct topics *, struct session *, const struct slice *names, size_t count,
+                      uint64_t request);
+void topics_unsubscribe(struct topics *, struct session *, const struct slice *names, size_t count,
+                        uint64_t request);
 /* Subscriptions of the session, counting what is on its way in and not what is on its way out. */
 size_t topics_count(const struct session *);
 bool topics_has(const struct session *, struct slice name);
@@ -36,7 +36,8 @@ void topics_on_synced(struct topics *, uint32_t partition, uint64_t request);
 void topics_on_presence(struct topics *, uint32_t partition, const struct frame_presence_state *);
 /* For an announcement: appends all counts and presence of the partition as frames. */
 void topics_announce(struct topics *, uint32_t partition, struct buffer *frames);
-/* A partition announced again: topic messages may be lost between; closes its subscribers with SESSION_CLOSE_RESTART. */
+/* A partition announced again: topic messages may be lost between; closes its subscribers with
+ * SESSION_CLOSE_RESTART. */
 void topics_on_gap(struct topics *, uint32_t partition);
 
 #endif
