@@ -1,0 +1,125 @@
+#include "gateway/rate.h"
+
+#include "common/xalloc.h"
+
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+struct rate_user {
+    struct rate_bucket bucket;
+    uint32_t sessions;
+    TAILQ_ENTRY(rate_user) idle_link; /* while sessions is 0 */
+    UT_hash_handle hh;
+    uint32_t length;
+    char user[];
+};
+
+struct rate_users {
+    struct rate_user *users;      /* hash by user */
+    TAILQ_HEAD(, rate_user) idle; /* without sessions, those that left first at the front */
+};
+
+/* The bucket as a time (GCRA): each token taken moves the moment at which it is full by what a
+ * token takes to come back. */
+uint64_t rate_take(struct rate_bucket *bucket, const struct rate *rate, uint64_t now_us)
+{
+    uint64_t token_us = 1000000 / rate->per_second;
+    uint64_t full_at = (bucket->full_at_us > now_us ? bucket->full_at_us : now_us) + token_us;
+    uint64_t limit = now_us + token_us * rate->burst;
+
+    if (full_at > limit)
+        return (full_at - limit + 999) / 1000;
+    bucket->full_at_us = full_at;
+    return 0;
+}
+
+bool rate_is_full(const struct rate_bucket *bucket, uint64_t now_us)
+{
+    return bucket->full_at_us <= now_us;
+}
+
+struct rate_users *rate_users_create(void)
+{
+    struct rate_users *users = xcalloc(1, sizeof(*users));
+
+    TAILQ_INIT(&users->idle);
+    return users;
+}
+
+static void forget(struct rate_users *users, struct rate_user *user)
+{
+    HASH_DEL(users->users, user);
+    free(user);
+}
+
+void rate_users_destroy(struct rate_users **users)
+{
+    struct rate_user *user, *next;
+
+    if (*users == NULL)
+        return;
+    HASH_ITER(hh, (*users)->users, user, next)
+    {
+        forget(*users, user);
+    }
+    free(*users);
+    *users = NULL;
+}
+
+/* A full bucket says no more than none. Those behind one that is not full wait for it: a second or
+ * two. */
+static void forget_full(struct rate_users *users, uint64_t now_us)
+{
+    struct rate_user *user;
+
+    while ((user = TAILQ_FIRST(&users->idle)) && rate_is_full(&user->bucket, now_us)) {
+        TAILQ_REMOVE(&users->idle, user, idle_link);
+        forget(users, user);
+    }
+}
+
+static struct rate_user *add(struct rate_users *users, struct slice name)
+{
+    struct rate_user *user = xcalloc(1, sizeof(*user) + name.length);
+
+    user->length = (uint32_t)name.length;
+    memcpy(user->user, name.data, name.length);
+    HASH_ADD_KEYPTR(hh, users->users, user->user, user->length, user);
+    return user;
+}
+
+struct rate_user *rate_user_get(struct rate_users *users, struct slice name, uint64_t now_us)
+{
+    struct rate_user *user;
+
+    forget_full(users, now_us);
+    HASH_FIND(hh, users->users, name.data, name.length, user);
+    if (user == NULL)
+        user = add(users, name);
+    else if (user->sessions == 0)
+        TAILQ_REMOVE(&users->idle, user, idle_link);
+    user->sessions++;
+    return user;
+}
+
+struct rate_bucket *rate_user_bucket(struct rate_user *user)
+{
+    return &user->bucket;
+}
+
+void rate_user_put(struct rate_users *users, struct rate_user **user, uint64_t now_us)
+{
+    struct rate_user *given = *user;
+
+    *user = NULL;
+    if (given == NULL || --given->sessions > 0)
+        return;
+    TAILQ_INSERT_TAIL(&users->idle, given, idle_link);
+    forget_full(users, now_us);
+}
+
+size_t rate_users_count(const struct rate_users *users)
+{
+    return HASH_COUNT(users->users);
+}

@@ -1,0 +1,40 @@
+/*
+ * Rate limits: token buckets, and those that all sessions of one user share. No clock: the caller
+ * says what time it is.
+ */
+#ifndef GATEWAY_RATE_H
+#define GATEWAY_RATE_H
+
+#include "common/slice.h"
+
+#include <stdint.h>
+
+struct rate {
+    uint32_t per_second; /* tokens that come back in a second, at most 1,000,000 */
+    uint32_t burst;      /* tokens of a full bucket */
+};
+
+/* Zeroed, it is full. */
+struct rate_bucket {
+    uint64_t full_at_us; /* when it is full again, if nothing more is taken */
+};
+
+/* Takes one token. Returns 0, or the milliseconds until there is one (nothing is taken then). */
+uint64_t rate_take(struct rate_bucket *, const struct rate *, uint64_t now_us)
+    __attribute__((warn_unused_result));
+bool rate_is_full(const struct rate_bucket *, uint64_t now_us);
+
+/* One bucket for each user that has sessions here, or had and whose bucket is not full yet:
+ * reconnecting fills none. */
+struct rate_users;
+struct rate_user;
+struct rate_users *rate_users_create(void);
+void rate_users_destroy(struct rate_users **); /* NULL-safe; clears the pointer */
+/* The user's, made if there is none; give it back with rate_user_put. */
+struct rate_user *rate_user_get(struct rate_users *, struct slice user, uint64_t now_us);
+struct rate_bucket *rate_user_bucket(struct rate_user *);
+void rate_user_put(struct rate_users *, struct rate_user **,
+                   uint64_t now_us); /* NULL-safe; clears the pointer */
+size_t rate_users_count(const struct rate_users *);
+
+#endif
