@@ -13,8 +13,7 @@
 #include <stdint.h>
 
 struct metric {
-    const char
-        *name; /* "frames_in": becomes trunkline_frames_in_total, or without _total for a gauge */
+    const char *name; /* "frames_in": trunkline_frames_in_total, a gauge's without _total */
     const char *help;
     bool gauge;
     uint64_t value;
@@ -25,9 +24,9 @@ void metrics_text(struct buffer *, const char *process, const struct metric *met
 
 struct metrics_reporter;
 /*
- * Writes HSET <prefix>process:<name> kind, version, started, and each metric, with a PEXPIRE of 10
- * s, every 2 s while the bus is up. refresh (may be NULL) is called before each, to set gauges.
- * What it is given must outlive it.
+ * Writes HSET <prefix>process:<name> kind, version, started (Unix ms), and each metric, with a
+ * PEXPIRE of 10 s, every 2 s while the bus is up. refresh (may be NULL) is called before each, to
+ * set gauges. What it is given must outlive it; deployment must have its prefix by now.
  */
 struct metrics_reporter *metrics_reporter_create(uv_loop_t *, struct bus *,
                                                  const struct deployment *, const char *kind,
