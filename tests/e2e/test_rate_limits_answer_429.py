@@ -1,0 +1,75 @@
+"""Over a rate limit a request is answered 429 with retry_after_ms, has no effect, and that is all."""
+
+import pytest
+
+from waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def stack(module_stack):
+    return module_stack(auth=False, rate_limits="on")
+
+
+def split(answers):
+    """Those that were done, and those refused with a proper 429."""
+    refused = [answer for answer in answers if answer["type"] == "Error"]
+    for answer in refused:
+        assert answer["data"]["code"] == 429, answer
+        assert 0 < answer["data"]["details"]["retry_after_ms"] <= 60000
+    return [answer for answer in answers if answer["type"] == "Ack"], refused
+
+
+def test_broadcasts(stack):
+    topic, publisher, user = stack.users("topic", "publisher", "reader")
+    reader, sender = stack.connect(user, gateway=1), stack.connect(publisher)
+    reader.subscribe(topic)
+    ids = [sender.send_broadcast(topic, n, id=f"b{n}") for n in range(180)]
+    done, refused = split([sender.answer(id) for id in ids])
+    assert len(done) >= 100, "the burst"
+    assert refused
+    deliveries = reader.await_count("Broadcast", len(done))
+    assert ([data["metadata"]["message_id"] for data in deliveries]
+            == [answer["data"]["message_id"] for answer in done])
+    wait_until(lambda: sender.broadcast(topic, "later")["type"] == "Ack", "it recovers")
+
+
+def test_direct_messages_of_a_user_on_several_connections(stack):
+    alice, bob = stack.users("alice", "bob")
+    clients = [stack.connect(alice) for _ in range(4)]
+    receiver = stack.connect(bob, gateway=1)
+    sent = [(client, client.send_direct(bob, n)) for n in range(180) for client in clients]
+    done, refused = split([client.answer(id) for client, id in sent])
+    assert len(done) >= 400, "the burst"
+    assert refused
+    receiver.await_count("DirectMessage", len(done))
+    for client in clients:
+        client.ping()
+
+
+def test_subscriptions(stack):
+    client = stack.connect(stack.users("reader")[0])
+    ids = [client.send("Subscribe", {"topics": [f"t.{n}"]}) for n in range(40)]
+    done, refused = split([client.answer(id) for id in ids])
+    assert len(done) >= 20
+    assert refused
+    last = max(data["details"]["active_subscriptions"] for data in client.of_type("Status")
+               if data["status"] == "subscribed")
+    assert last == len(done)
+
+
+def test_anything_on_one_connection(stack):
+    client = stack.connect(stack.users("noisy")[0])
+    for n in range(500):
+        client.send("Ping", {"timestamp": n})
+    wait_until(lambda: len(client.of_type("Pong")) + len(client.of_type("Error")) == 500,
+               "each is answered")
+    assert len(client.of_type("Pong")) >= 200
+    assert {data["code"] for data in client.of_type("Error")} == {429}
+
+
+def test_one_user_does_not_slow_another(stack):
+    noisy, quiet = stack.users("noisy", "quiet")
+    loud, soft = stack.connect(noisy), stack.connect(quiet)
+    for n in range(400):
+        loud.send("Ping", {"timestamp": n})
+    assert soft.direct(quiet, 1)["type"] == "Ack"

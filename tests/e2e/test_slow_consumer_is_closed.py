@@ -1,0 +1,54 @@
+"""Who does not read is closed with 4008; what was durable comes when he is back."""
+
+import pytest
+
+from waiting import wait_until
+
+LARGE = "x" * 16000
+
+
+@pytest.fixture
+def stack(new_stack):
+    return new_stack(auth=False, stall_ms=1000)
+
+
+def slow_consumers(stack, gateway):
+    counters = stack.redis.command("HGETALL", f"trunkline:process:{stack.gateways[gateway].name}")
+    return int(counters["slow_consumers"])
+
+
+def numbers(client):
+    return [data["payload"]["n"] for data in client.of_type("DirectMessage")]
+
+
+def test_direct_messages_wait_for_him(stack):
+    slow = stack.connect("bob", gateway=1, reading=False, receive_buffer=4096)
+    sender = stack.connect("alice")
+    count = 300
+    for id in [sender.send_direct("bob", {"n": n, "text": LARGE}) for n in range(count)]:
+        answer = sender.answer(id)
+        assert answer["type"] == "Ack" or answer["data"]["details"]["queued"], answer
+    wait_until(lambda: slow_consumers(stack, 1) == 1, "the slow connection is closed")
+    slow.read()
+    assert slow.await_close() in (4008, 1006)  # the close frame may not get through
+    seen = numbers(slow)
+    assert seen == list(range(len(seen)))
+
+    again = stack.connect("bob")
+    wait_until(lambda: set(numbers(slow) + numbers(again)) == set(range(count)), "all has come")
+    assert numbers(again) == sorted(set(numbers(again)))
+
+
+def test_a_topic_goes_on_without_him(stack):
+    slow = stack.connect("slow", gateway=1, reading=False, receive_buffer=4096)
+    slow.send("Subscribe", {"topics": ["news"]})
+    reader, sender = stack.connect("reader", gateway=1), stack.connect("publisher")
+    reader.subscribe("news")
+    wait_until(lambda: sender.broadcast("news", "first")["data"]["recipients"] == 2, "both listen")
+    before = len(reader.of_type("Broadcast"))
+    for n in range(600):
+        sender.send_broadcast("news", {"n": n, "text": LARGE})
+    deliveries = reader.await_count("Broadcast", before + 600)
+    assert [data["payload"]["n"] for data in deliveries[-600:]] == list(range(600))
+    wait_until(lambda: slow_consumers(stack, 1) == 1, "the slow connection is closed")
+    wait_until(lambda: sender.broadcast("news", "last")["data"]["recipients"] == 1, "one is left")
