@@ -1,56 +1,45 @@
 /*
- * Who a token says it is: signature, times, issuer, audience and revocation, checked here without asking anybody. Public keys and revocations
- * come over the bus from auth. The only file of the gateway that sees libjwt.
+ * Keeps what is needed to check tokens without asking anybody: auth's public keys (hash
+ * `<prefix>auth:keys`, kid -> PEM) and its revocations (zset `<prefix>auth:revoked`, "jti user" by
+ * expiry), loaded from Redis and kept up to date by auth's events. With TRUNKLINE_TOKEN_SECRET_FILE
+ * the key is that secret.
  */
 #ifndef GATEWAY_VERIFIER_H
 #define GATEWAY_VERIFIER_H
 
 #include "common/bus.h"
 #include "common/slice.h"
+#include "common/user.h"
 #include "gateway/gateway.h"
+#include "gateway/identity.h"
 
 #include <stdint.h>
 
-struct patterns; /* topic patterns of a claim; NULL: all but names that begin with '$' */
-
-struct identity {
-    char *user;           /* sub */
-    char *token_id;       /* jti; NULL if it has none */
-    char **subscribe_topics; /* sub_topics: NULL-terminated; NULL pointer: everything but names that begin with '$' */
-    char **publish_topics;   /* pub_topics, likewise */
-    int64_t issued_at;    /* Unix seconds; 0 unknown */
-    int64_t expires_at;   /* Unix seconds */
-    bool admin;
-};
-
-enum verifier_result {
-    VERIFIER_OK,
-    VERIFIER_MISSING,   /* no token */
-    VERIFIER_MALFORMED,
-    VERIFIER_SIGNATURE,
-    VERIFIER_EXPIRED,
-    VERIFIER_NOT_YET,
-    VERIFIER_REVOKED,
-    VERIFIER_CLAIMS,    /* no exp, no sub, another issuer or audience, a user id that is not allowed */
-    VERIFIER_UNAVAILABLE, /* no keys have come yet */
-};
-
-struct verifier *verifier_create(struct gateway *);
+/* NULL when the secret's file cannot be used: *error is the line for the operator then. */
+struct verifier *verifier_create(struct gateway *, struct buffer *error);
+/* Before or after the bus is destroyed. */
 void verifier_destroy(struct verifier **);
-/* Loads keys and revocations afresh: call at each on_up of the gateway's bus. */
+/* Loads keys and revocations afresh, and closes sessions of tokens that were revoked meanwhile:
+ * call at each on_up of the gateway's bus. */
 void verifier_refresh(struct verifier *);
+/* Keys and revocations have come at least once. */
 bool verifier_ready(const struct verifier *);
 /* Checks; on VERIFIER_OK *identity is the caller's (identity_finish). now_s: Unix seconds. */
-enum verifier_result verifier_check(struct verifier *, struct slice token, int64_t now_s, struct identity *identity);
+enum verifier_result verifier_check(struct verifier *, struct slice token, int64_t now_s,
+                                    struct identity *identity);
 /* A sentence for the client. */
 const char *verifier_reason(enum verifier_result);
-void identity_finish(struct identity *); /* zeroed is fine; leaves it zeroed */
-/* A user id that may be used: 1 to 128 bytes of UTF-8, no control characters, no reserved name (decisions.md, common rules). */
-bool identity_user_allowed(struct slice user, bool from_auth);
+/* user_allowed by the name that protocols know. */
+static inline bool identity_user_allowed(struct slice user, bool from_auth)
+{
+    return user_allowed(user, from_auth);
+}
 
 /*
- * Auth's events on the bus: the stream `<prefix>auth:events` with fields kind=revoked token_id= user= expires_at=, or kind=keys. The downlink reads it with its other streams and hands each entry over;
- * on a revocation the verifier remembers it until it expires and closes that token's sessions with 4401 (sessions_close_token).
+ * Auth's events on the bus: the stream `<prefix>auth:events` with fields kind=revoked token_id=
+ * user= expires_at=, or kind=keys. The downlink reads it with its other streams, from the end it
+ * has at its start on, and hands each entry over; on a revocation the verifier remembers it until
+ * it expires and closes that token's sessions with 4401 (sessions_close_token).
  */
 void verifier_on_event(struct verifier *, const struct bus_reply *fields);
 

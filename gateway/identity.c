@@ -1,0 +1,427 @@
+#include "gateway/identity.h"
+
+#include "common/json.h"
+#include "common/user.h"
+#include "common/xalloc.h"
+
+#include <errno.h>
+#include <jwt.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+
+#define KEYS_MAX 16
+#define KID_MAX 128
+#define CLOCK_SKEW_S 30 /* nbf and iat may be so far ahead of this machine's clock */
+#define TIME_MAX_S INT64_C(253402300799) /* the last second of the year 9999 */
+#define SIGNATURE_MAX 1024               /* bytes: RSA of 8192 bits */
+
+struct token_key {
+    char *kid;
+    EVP_PKEY *public_key;
+};
+
+struct token_keys {
+    struct token_key keys[KEYS_MAX];
+    size_t count;
+    char *secret;
+    size_t secret_length;
+};
+
+/* The three parts of a token, still encoded. */
+struct token_parts {
+    struct slice signed_part; /* header.payload */
+    struct slice signature;
+};
+
+/* ---- keys --------------------------------------------------------------------------------------
+ */
+
+struct token_keys *token_keys_create(void)
+{
+    return xcalloc(1, sizeof(struct token_keys));
+}
+
+void token_keys_destroy(struct token_keys **keys)
+{
+    if (*keys == NULL)
+        return;
+    for (size_t i = 0; i < (*keys)->count; i++) {
+        free((*keys)->keys[i].kid);
+        EVP_PKEY_free((*keys)->keys[i].public_key);
+    }
+    if ((*keys)->secret != NULL)
+        OPENSSL_cleanse((*keys)->secret, (*keys)->secret_length);
+    free((*keys)->secret);
+    free(*keys);
+    *keys = NULL;
+}
+
+void token_keys_set_secret(struct token_keys *keys, struct slice secret)
+{
+    free(keys->secret);
+    keys->secret = xmemdup0(secret.data, secret.length);
+    keys->secret_length = secret.length;
+}
+
+static EVP_PKEY *read_public_key(struct slice pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.length);
+    EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+
+    BIO_free(bio);
+    return key;
+}
+
+int token_keys_add(struct token_keys *keys, struct slice kid, struct slice pem)
+{
+    EVP_PKEY *key;
+    int bits;
+
+    if (kid.length == 0 || kid.length > KID_MAX || pem.length > TOKEN_MAX)
+        return -EINVAL;
+    if (keys->count == KEYS_MAX)
+        return -ENOSPC;
+    key = read_public_key(pem);
+    bits = key ? EVP_PKEY_bits(key) : 0;
+    if (bits < 2048 || bits > SIGNATURE_MAX * 8 || EVP_PKEY_base_id(key) != EVP_PKEY_RSA) {
+        EVP_PKEY_free(key);
+        return -EINVAL;
+    }
+    keys->keys[keys->count++] =
+        (struct token_key){.kid = xmemdup0(kid.data, kid.length), .public_key = key};
+    return 0;
+}
+
+bool token_keys_empty(const struct token_keys *keys)
+{
+    return keys->count == 0 && keys->secret == NULL;
+}
+
+static EVP_PKEY *find_key(const struct token_keys *keys, const char *kid)
+{
+    for (size_t i = 0; i < keys->count; i++)
+        if (strcmp(keys->keys[i].kid, kid) == 0)
+            return keys->keys[i].public_key;
+    return NULL;
+}
+
+/* ---- form --------------------------------------------------------------------------------------
+ */
+
+static int base64url_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+/* libjwt takes other alphabets, padding and empty parts, too: a token here has three parts, and one
+ * form. */
+static int split_token(struct slice token, struct token_parts *parts)
+{
+    size_t dots[2], count = 0, begin = 0;
+
+    for (size_t i = 0; i <= token.length; i++) {
+        if (i < token.length && token.data[i] != '.') {
+            if (base64url_value(token.data[i]) < 0)
+                return -EINVAL;
+            continue;
+        }
+        if (i == begin || (i - begin) % 4 == 1 || (i < token.length && count == 2))
+            return -EINVAL;
+        if (i < token.length)
+            dots[count++] = i;
+        begin = i + 1;
+    }
+    if (count != 2)
+        return -EINVAL;
+    parts->signed_part = slice_of(token.data, dots[1]);
+    parts->signature = slice_of(token.data + dots[1] + 1, token.length - dots[1] - 1);
+    return 0;
+}
+
+/* Returns the length, or -EINVAL when it does not fit. text is of the alphabet. */
+static int decode_base64url(struct slice text, unsigned char *out, size_t size)
+{
+    uint32_t bits = 0;
+    size_t length = 0;
+
+    if (text.length / 4 * 3 + text.length % 4 > size)
+        return -EINVAL;
+    for (size_t i = 0; i < text.length; i++) {
+        bits = bits << 6 | (uint32_t)base64url_value(text.data[i]);
+        if (i % 4 != 0)
+            out[length++] = (unsigned char)(bits >> (6 - 2 * (i % 4)));
+    }
+    return (int)length;
+}
+
+/* ---- signature ---------------------------------------------------------------------------------
+ */
+
+static bool rsa_signature_is_right(EVP_PKEY *key, struct slice text, const unsigned char *signature,
+                                   size_t length)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool right = context != NULL &&
+                 EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
+                 EVP_DigestVerify(context, signature, length, (const unsigned char *)text.data,
+                                  text.length) == 1;
+
+    EVP_MD_CTX_free(context);
+    return right;
+}
+
+static bool secret_signature_is_right(const struct token_keys *keys, struct slice text,
+                                      const unsigned char *signature, size_t length)
+{
+    unsigned char expected[EVP_MAX_MD_SIZE];
+    unsigned expected_length = 0;
+
+    return HMAC(EVP_sha256(), keys->secret, (int)keys->secret_length,
+                (const unsigned char *)text.data, text.length, expected,
+                &expected_length) != NULL &&
+           length == expected_length && CRYPTO_memcmp(signature, expected, length) == 0;
+}
+
+/*
+ * libjwt parses the PEM on each decode (0.28 ms for RS256 with 1.10.2, of which verifying is 0.017
+ * ms), so it reads the parts and the signature is checked here.
+ */
+static enum verifier_result check_signature(const struct token_keys *keys, jwt_t *jwt,
+                                            const struct token_parts *parts)
+{
+    const char *algorithm = jwt_get_header(jwt, "alg");
+    const char *kid = jwt_get_header(jwt, "kid");
+    unsigned char signature[SIGNATURE_MAX];
+    int length = decode_base64url(parts->signature, signature, sizeof(signature));
+    EVP_PKEY *key;
+
+    if (algorithm == NULL || length < 0 ||
+        strcmp(algorithm, keys->secret != NULL ? "HS256" : "RS256") != 0)
+        return VERIFIER_SIGNATURE;
+    if (keys->secret != NULL)
+        return secret_signature_is_right(keys, parts->signed_part, signature, (size_t)length)
+                   ? VERIFIER_OK
+                   : VERIFIER_SIGNATURE;
+    if (kid == NULL)
+        return VERIFIER_SIGNATURE;
+    key = find_key(keys, kid);
+    if (key == NULL)
+        return VERIFIER_UNAVAILABLE;
+    return rsa_signature_is_right(key, parts->signed_part, signature, (size_t)length)
+               ? VERIFIER_OK
+               : VERIFIER_SIGNATURE;
+}
+
+/* ---- claims ------------------------------------------------------------------------------------
+ */
+
+/* A time claim: *value is 0 when it is absent. Returns 0 or -EINVAL. */
+static int read_time(jwt_t *jwt, const char *claim, int64_t *value)
+{
+    errno = 0;
+    *value = jwt_get_grant_int(jwt, claim);
+    if (errno == ENOENT) {
+        *value = 0; /* libjwt says -1 */
+        return 0;
+    }
+    return errno != 0 || *value <= 0 || *value > TIME_MAX_S ? -EINVAL : 0;
+}
+
+static enum verifier_result check_times(jwt_t *jwt, int64_t now_s, struct identity *identity)
+{
+    int64_t not_before;
+
+    if (read_time(jwt, "exp", &identity->expires_at) < 0 ||
+        read_time(jwt, "iat", &identity->issued_at) < 0 || read_time(jwt, "nbf", &not_before) < 0 ||
+        identity->expires_at == 0)
+        return VERIFIER_CLAIMS;
+    if (identity->expires_at <= now_s)
+        return VERIFIER_EXPIRED;
+    if (not_before > now_s + CLOCK_SKEW_S || identity->issued_at > now_s + CLOCK_SKEW_S)
+        return VERIFIER_NOT_YET;
+    return VERIFIER_OK;
+}
+
+static void free_strings(char ***strings)
+{
+    for (char **s = *strings; s != NULL && *s != NULL; s++)
+        free(*s);
+    free(*strings);
+    *strings = NULL;
+}
+
+/* The texts of a JSON array, NULL-terminated; NULL when it is something else or a text has a NUL.
+ */
+static char **copy_strings(const struct json_value *array)
+{
+    size_t count = json_count(array), i = 0;
+    const struct json_value *entry = json_first(array);
+    char **strings;
+
+    if (json_type(array) != JSON_ARRAY)
+        return NULL;
+    strings = xcalloc(count + 1, sizeof(*strings));
+    for (; i < count; i++, entry = json_next(entry)) {
+        struct slice text = json_text(entry);
+
+        if (json_type(entry) != JSON_STRING || memchr(text.data, '\0', text.length) != NULL) {
+            free_strings(&strings);
+            break;
+        }
+        strings[i] = xmemdup0(text.data, text.length);
+    }
+    return strings;
+}
+
+/* A claim that is a list of texts: *strings is NULL when it is absent. Returns 0 or -EINVAL. */
+static int read_strings(jwt_t *jwt, const char *claim, char ***strings)
+{
+    char *text = jwt_get_grants_json(jwt, claim);
+    struct json *json;
+
+    *strings = NULL;
+    if (text == NULL)
+        return 0;
+    json = json_create();
+    if (json_read(json, slice_text(text)) == 0)
+        *strings = copy_strings(json_root(json));
+    json_destroy(&json);
+    free(text);
+    return *strings != NULL ? 0 : -EINVAL;
+}
+
+/* aud is a text or a list of them (RFC 7519, 4.1.3). */
+static bool audience_is(jwt_t *jwt, const char *wanted)
+{
+    const char *audience = jwt_get_grant(jwt, "aud");
+    char **list;
+    bool found = false;
+
+    if (audience != NULL)
+        return strcmp(audience, wanted) == 0;
+    if (read_strings(jwt, "aud", &list) < 0)
+        return false;
+    for (char **entry = list; entry != NULL && *entry != NULL; entry++)
+        found |= strcmp(*entry, wanted) == 0;
+    free_strings(&list);
+    return found;
+}
+
+static bool is_for_us(jwt_t *jwt, const struct token_rules *rules)
+{
+    const char *issuer = jwt_get_grant(jwt, "iss");
+
+    if (rules->issuer[0] != '\0' && (issuer == NULL || strcmp(issuer, rules->issuer) != 0))
+        return false;
+    return rules->audience[0] == '\0' || audience_is(jwt, rules->audience);
+}
+
+/* Not by jwt_get_grant_bool: to it a text is false, and no error. */
+static int read_admin(jwt_t *jwt, bool *admin)
+{
+    char *text = jwt_get_grants_json(jwt, "admin");
+    int result =
+        text == NULL || strcmp(text, "true") == 0 || strcmp(text, "false") == 0 ? 0 : -EINVAL;
+
+    *admin = text != NULL && strcmp(text, "true") == 0;
+    free(text);
+    return result;
+}
+
+/* A text claim that may be absent (*value is NULL then). Returns 0 or -EINVAL. */
+static int read_text(jwt_t *jwt, const char *claim, const char **value)
+{
+    errno = 0;
+    *value = jwt_get_grant(jwt, claim);
+    return *value != NULL || errno == ENOENT ? 0 : -EINVAL;
+}
+
+static enum verifier_result read_claims(jwt_t *jwt, const struct token_rules *rules, int64_t now_s,
+                                        struct identity *identity)
+{
+    const char *user, *token_id;
+    enum verifier_result result = check_times(jwt, now_s, identity);
+
+    if (result != VERIFIER_OK)
+        return result;
+    if (!is_for_us(jwt, rules) || read_text(jwt, "sub", &user) < 0 ||
+        !user_allowed(slice_text(user), true) || read_text(jwt, "jti", &token_id) < 0 ||
+        slice_text(token_id).length > TOKEN_ID_MAX || read_admin(jwt, &identity->admin) < 0 ||
+        read_strings(jwt, "sub_topics", &identity->subscribe_topics) < 0 ||
+        read_strings(jwt, "pub_topics", &identity->publish_topics) < 0)
+        return VERIFIER_CLAIMS;
+    identity->user = xstrdup(user);
+    identity->token_id = token_id ? xstrdup(token_id) : NULL;
+    return VERIFIER_OK;
+}
+
+/* ---- a token -----------------------------------------------------------------------------------
+ */
+
+/* A header parameter that must be understood (RFC 7515, 4.1.11) and is not. */
+static bool has_critical_header(jwt_t *jwt)
+{
+    char *critical = jwt_get_headers_json(jwt, "crit");
+
+    free(critical);
+    return critical != NULL;
+}
+
+/* Without a key libjwt only parses: signature first, then claims. */
+static enum verifier_result check_token(const struct token_keys *keys,
+                                        const struct token_rules *rules, const char *token,
+                                        const struct token_parts *parts, int64_t now_s,
+                                        struct identity *identity)
+{
+    enum verifier_result result;
+    jwt_t *jwt = NULL;
+
+    if (jwt_decode(&jwt, token, NULL, 0) != 0)
+        return VERIFIER_MALFORMED;
+    result = has_critical_header(jwt) ? VERIFIER_MALFORMED : check_signature(keys, jwt, parts);
+    if (result == VERIFIER_OK)
+        result = read_claims(jwt, rules, now_s, identity);
+    jwt_free(jwt);
+    return result;
+}
+
+enum verifier_result identity_from_token(const struct token_keys *keys,
+                                         const struct token_rules *rules, struct slice token,
+                                         int64_t now_s, struct identity *identity)
+{
+    struct identity read = {0};
+    struct token_parts parts;
+    enum verifier_result result;
+    char *text;
+
+    if (token.length == 0)
+        return VERIFIER_MISSING;
+    if (token.length > TOKEN_MAX || split_token(token, &parts) < 0)
+        return VERIFIER_MALFORMED;
+    text = xmemdup0(token.data, token.length);
+    result = check_token(keys, rules, text, &parts, now_s, &read);
+    free(text);
+    if (result == VERIFIER_OK)
+        *identity = read;
+    else
+        identity_finish(&read);
+    return result;
+}
+
+void identity_finish(struct identity *identity)
+{
+    free(identity->user);
+    free(identity->token_id);
+    free_strings(&identity->subscribe_topics);
+    free_strings(&identity->publish_topics);
+    *identity = (struct identity){0};
+}

@@ -1,0 +1,77 @@
+#include "gateway/revocations.h"
+
+#include "common/xalloc.h"
+
+#include <stdlib.h>
+
+#define uthash_fatal(message) abort() /* malloc failed */
+#include <uthash.h>
+
+struct revocation {
+    UT_hash_handle hh; /* keeps the order of addition */
+    int64_t expires_at;
+    char token_id[];
+};
+
+struct revocations {
+    struct revocation *all;
+    size_t most;
+};
+
+struct revocations *revocations_create(size_t most)
+{
+    struct revocations *revocations = xcalloc(1, sizeof(*revocations));
+
+    revocations->most = most;
+    return revocations;
+}
+
+static void forget(struct revocations *revocations, struct revocation *revocation)
+{
+    HASH_DEL(revocations->all, revocation);
+    free(revocation);
+}
+
+void revocations_destroy(struct revocations **revocations)
+{
+    struct revocation *revocation, *next;
+
+    if (*revocations == NULL)
+        return;
+    HASH_ITER(hh, (*revocations)->all, revocation, next)
+    forget(*revocations, revocation);
+    free(*revocations);
+    *revocations = NULL;
+}
+
+bool revocations_add(struct revocations *revocations, struct slice token_id, int64_t expires_at,
+                     int64_t now_s)
+{
+    struct revocation *revocation;
+
+    HASH_FIND(hh, revocations->all, token_id.data, token_id.length, revocation);
+    if (revocation != NULL || expires_at <= now_s)
+        return false;
+    /* Tokens live about equally long, so those known longest are the first to expire. */
+    while (revocations->all != NULL && (revocations->all->expires_at <= now_s ||
+                                        HASH_COUNT(revocations->all) >= revocations->most))
+        forget(revocations, revocations->all);
+    revocation = xcalloc(1, sizeof(*revocation) + token_id.length + 1);
+    memcpy(revocation->token_id, token_id.data, token_id.length);
+    revocation->expires_at = expires_at;
+    HASH_ADD(hh, revocations->all, token_id[0], token_id.length, revocation);
+    return true;
+}
+
+bool revocations_has(const struct revocations *revocations, const char *token_id)
+{
+    struct revocation *revocation;
+
+    HASH_FIND_STR(revocations->all, token_id, revocation);
+    return revocation != NULL;
+}
+
+size_t revocations_count(const struct revocations *revocations)
+{
+    return HASH_COUNT(revocations->all);
+}

@@ -1,0 +1,289 @@
+#include "gateway/verifier.h"
+
+#include "common/log.h"
+#include "common/secret.h"
+#include "common/xalloc.h"
+#include "gateway/revocations.h"
+#include "gateway/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define REVOCATIONS_MAX 500000
+#define REFRESH_INTERVAL_MS 1000 /* between looks for a key that a token named in vain */
+
+struct verifier {
+    struct gateway *gateway;
+    struct token_rules rules;
+    struct token_keys *keys;
+    struct revocations *revocations;
+    bool secret; /* HS256: the key is no matter of Redis */
+    bool revocations_loaded;
+    bool destroyed; /* freed with the last reply */
+    unsigned replies_awaited;
+    uint64_t refreshed_ms;
+};
+
+static void release(struct verifier *verifier)
+{
+    if (verifier->destroyed && verifier->replies_awaited == 0)
+        free(verifier);
+}
+
+static int load_secret(struct verifier *verifier, const char *path, struct buffer *error)
+{
+    struct buffer secret = {0};
+    int result = secret_read(path, &secret, error);
+
+    if (result == 0)
+        token_keys_set_secret(verifier->keys, buffer_slice(&secret));
+    secret_finish(&secret);
+    return result;
+}
+
+struct verifier *verifier_create(struct gateway *gateway, struct buffer *error)
+{
+    const struct settings *settings = &gateway->settings;
+    struct verifier *verifier = xcalloc(1, sizeof(*verifier));
+
+    verifier->gateway = gateway;
+    verifier->rules = (struct token_rules){.issuer = settings->token_issuer,
+                                           .audience = settings->token_audience};
+    verifier->keys = token_keys_create();
+    verifier->revocations = revocations_create(REVOCATIONS_MAX);
+    verifier->secret = settings->token_secret_file[0] != '\0';
+    if (verifier->secret && load_secret(verifier, settings->token_secret_file, error) < 0)
+        verifier_destroy(&verifier);
+    return verifier;
+}
+
+void verifier_destroy(struct verifier **verifier)
+{
+    if (*verifier == NULL)
+        return;
+    token_keys_destroy(&(*verifier)->keys);
+    revocations_destroy(&(*verifier)->revocations);
+    (*verifier)->destroyed = true;
+    release(*verifier);
+    *verifier = NULL;
+}
+
+/* ---- what Redis has ----------------------------------------------------------------------------
+ */
+
+/* Keys that are there replace those known; none at all (Redis came back empty) changes nothing:
+ * auth writes them again. */
+static void take_keys(struct verifier *verifier, const struct bus_reply *reply)
+{
+    struct token_keys *keys = token_keys_create();
+
+    for (size_t i = 0; i + 1 < bus_reply_count(reply); i += 2) {
+        struct slice kid = bus_reply_text(bus_reply_at(reply, i));
+        int result = token_keys_add(keys, kid, bus_reply_text(bus_reply_at(reply, i + 1)));
+
+        if (result < 0)
+            log_warn("auth:keys: key %.*s is not usable: %s", (int)kid.length, kid.data,
+                     strerror(-result));
+    }
+    if (token_keys_empty(keys)) {
+        token_keys_destroy(&keys);
+        return;
+    }
+    token_keys_destroy(&verifier->keys);
+    verifier->keys = keys;
+}
+
+static void on_keys(void *arg, const struct bus_reply *reply)
+{
+    struct verifier *verifier = arg;
+
+    verifier->replies_awaited--;
+    if (!verifier->destroyed)
+        take_keys(verifier, reply);
+    release(verifier);
+}
+
+static void remember_revoked(struct verifier *verifier, struct slice token_id, struct slice user,
+                             int64_t expires_at)
+{
+    char text[TOKEN_ID_MAX + 1];
+
+    if (token_id.length == 0 || token_id.length > TOKEN_ID_MAX ||
+        !revocations_add(verifier->revocations, token_id, expires_at, time(NULL)))
+        return;
+    memcpy(text, token_id.data, token_id.length);
+    text[token_id.length] = '\0';
+    sessions_close_token(verifier->gateway->sessions, text, user);
+}
+
+/* 0 when it is no whole number of seconds. */
+static int64_t read_seconds(struct slice text)
+{
+    int64_t seconds = 0;
+
+    if (text.length > 15)
+        return 0;
+    for (size_t i = 0; i < text.length; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return 0;
+        seconds = seconds * 10 + (text.data[i] - '0');
+    }
+    return seconds;
+}
+
+/* Members are "jti user", scores the Unix second at which the token expires. */
+static void take_revocations(struct verifier *verifier, const struct bus_reply *reply)
+{
+    for (size_t i = 0; i + 1 < bus_reply_count(reply); i += 2) {
+        struct slice member = bus_reply_text(bus_reply_at(reply, i));
+        struct slice score = bus_reply_text(bus_reply_at(reply, i + 1));
+        const char *space = memchr(member.data, ' ', member.length);
+
+        if (space == NULL)
+            continue;
+        remember_revoked(verifier, slice_of(member.data, (size_t)(space - member.data)),
+                         slice_of(space + 1, member.length - (size_t)(space + 1 - member.data)),
+                         read_seconds(score));
+    }
+}
+
+static void on_revocations(void *arg, const struct bus_reply *reply)
+{
+    struct verifier *verifier = arg;
+
+    verifier->replies_awaited--;
+    if (!verifier->destroyed && bus_reply_kind(reply) == BUS_ARRAY) {
+        take_revocations(verifier, reply);
+        verifier->revocations_loaded = true;
+    }
+    release(verifier);
+}
+
+/* The reply comes also when the bus goes down first. */
+static void ask(struct verifier *verifier, bus_reply_fn *callback, const char *const *words,
+                const char *what)
+{
+    struct slice argv[8];
+    struct buffer key = {0};
+    size_t argc = 0;
+
+    key_global(&key, &verifier->gateway->deployment, what, slice_of(NULL, 0));
+    argv[argc++] = slice_text(*words++);
+    argv[argc++] = buffer_slice(&key);
+    while (*words != NULL)
+        argv[argc++] = slice_text(*words++);
+    if (bus_command(verifier->gateway->bus, callback, verifier, argc, argv) == 0)
+        verifier->replies_awaited++;
+    buffer_finish(&key);
+}
+
+void verifier_refresh(struct verifier *verifier)
+{
+    char now[24];
+    const char *keys[] = {"HGETALL", NULL};
+    const char *revoked[] = {"ZRANGEBYSCORE", now, "+inf", "WITHSCORES", NULL};
+
+    snprintf(now, sizeof(now), "%lld", (long long)time(NULL));
+    verifier->refreshed_ms = uv_now(verifier->gateway->loop);
+    if (!verifier->secret)
+        ask(verifier, on_keys, keys, "auth:keys");
+    ask(verifier, on_revocations, revoked, "auth:revoked");
+}
+
+/* ---- events ------------------------------------------------------------------------------------
+ */
+
+static struct slice event_text(const struct bus_reply *fields, const char *field)
+{
+    return bus_reply_text(bus_reply_field(fields, field));
+}
+
+static void on_keys_event(struct verifier *verifier, const struct bus_reply *fields)
+{
+    (void)fields;
+    verifier_refresh(verifier);
+}
+
+static void on_revoked_event(struct verifier *verifier, const struct bus_reply *fields)
+{
+    remember_revoked(verifier, event_text(fields, "token_id"), event_text(fields, "user"),
+                     read_seconds(event_text(fields, "expires_at")));
+}
+
+static const struct {
+    const char *kind;
+    void (*handler)(struct verifier *, const struct bus_reply *fields);
+} event_handlers[] = {
+    {"keys", on_keys_event},
+    {"revoked", on_revoked_event},
+};
+
+void verifier_on_event(struct verifier *verifier, const struct bus_reply *fields)
+{
+    struct slice kind = event_text(fields, "kind");
+
+    for (size_t i = 0; i < sizeof(event_handlers) / sizeof(event_handlers[0]); i++) {
+        if (slice_is(kind, event_handlers[i].kind)) {
+            event_handlers[i].handler(verifier, fields);
+            return;
+        }
+    }
+    log_warn("auth:events: an event of unknown kind");
+}
+
+/* ---- tokens ------------------------------------------------------------------------------------
+ */
+
+bool verifier_ready(const struct verifier *verifier)
+{
+    return verifier->revocations_loaded && !token_keys_empty(verifier->keys);
+}
+
+/* The key may be newer than ours. */
+static void look_for_keys(struct verifier *verifier)
+{
+    if (uv_now(verifier->gateway->loop) - verifier->refreshed_ms >= REFRESH_INTERVAL_MS)
+        verifier_refresh(verifier);
+}
+
+enum verifier_result verifier_check(struct verifier *verifier, struct slice token, int64_t now_s,
+                                    struct identity *identity)
+{
+    struct identity read = {0};
+    enum verifier_result result =
+        identity_from_token(verifier->keys, &verifier->rules, token, now_s, &read);
+
+    if (result == VERIFIER_UNAVAILABLE) {
+        look_for_keys(verifier);
+        return verifier_ready(verifier) ? VERIFIER_SIGNATURE : VERIFIER_UNAVAILABLE;
+    }
+    if (result != VERIFIER_OK)
+        return result;
+    if (!verifier->revocations_loaded)
+        result = VERIFIER_UNAVAILABLE;
+    else if (read.token_id != NULL && revocations_has(verifier->revocations, read.token_id))
+        result = VERIFIER_REVOKED;
+    if (result == VERIFIER_OK)
+        *identity = read;
+    else
+        identity_finish(&read);
+    return result;
+}
+
+const char *verifier_reason(enum verifier_result result)
+{
+    static const char *const reasons[] = {
+        [VERIFIER_OK] = "the token is valid",
+        [VERIFIER_MISSING] = "a token is required",
+        [VERIFIER_MALFORMED] = "the token is malformed",
+        [VERIFIER_SIGNATURE] = "the token is not signed by a key of this deployment",
+        [VERIFIER_EXPIRED] = "the token has expired",
+        [VERIFIER_NOT_YET] = "the token is not valid yet",
+        [VERIFIER_REVOKED] = "the token has been revoked",
+        [VERIFIER_CLAIMS] = "the token's claims are not acceptable",
+        [VERIFIER_UNAVAILABLE] = "tokens cannot be checked at the moment",
+    };
+
+    return reasons[result];
+}
