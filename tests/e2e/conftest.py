@@ -6,7 +6,7 @@ from harness import Stack
 
 
 def pytest_configure(config):
-    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:websockets.*")
+    config.addinivalue_line("filterwarnings", "ignore:websockets:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ from waiting import BUILD, PATIENCE, SLOWNESS, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 STOP_WITHIN = 10 * SLOWNESS  # seconds
-DEFECTS = re.compile(r"ERROR: \w*Sanitizer|runtime error:|Assertion .* failed|detected memory leaks")
+DEFECTS = re.compile(
+    r"ERROR: \w*Sanitizer|runtime error:|Assertion .* failed|detected memory leaks")
 PASSWORD = "correct horse battery"
 
 _numbers = itertools.count(1)

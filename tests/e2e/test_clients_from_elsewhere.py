@@ -53,7 +53,7 @@ def test_typescript_client_of_the_source(stack, tmp_path):
     assert seen["broadcast"] == {"message_id": "msg_2", "status": "delivered", "recipients": 1}
     assert seen["direct"]["message_id"] == "msg_3"
     assert len(seen["direct"]["delivered_to"]) == 1
-    assert seen["received"]["Broadcast"]["payload"] == {"message": "Hello from TypeScript client!"}
+    assert seen["received"]["Broadcast"]["payload"] == {"message": "Hello, subscribers!"}
     assert seen["received"]["DirectMessage"]["from_user"] == alice
 
 

@@ -20,7 +20,8 @@ def test_its_users_get_the_rest_elsewhere(new_stack):
     for user in users[:3]:  # before it is taken for dead
         connections[user].append(stack.connect(user))
     traffic.await_more(500)
-    wait_until(lambda: senders[0].direct(lonely, 1)["type"] == "Error", "the gateway is taken for dead")
+    wait_until(lambda: senders[0].direct(lonely, 1)["type"] == "Error",
+               "the gateway is taken for dead")
     traffic.await_more(500)
     for user in users[3:5]:  # while more comes
         connections[user].append(stack.connect(user))

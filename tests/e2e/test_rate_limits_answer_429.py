@@ -1,4 +1,4 @@
-"""Over a rate limit a request is answered 429 with retry_after_ms, has no effect, and that is all."""
+"""Over a rate limit a request gets a 429 with retry_after_ms and has no effect; all goes on."""
 
 import pytest
 

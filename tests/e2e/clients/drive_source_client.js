@@ -24,11 +24,12 @@ async function main() {
     await receiver.subscribe(topics);
     const seen = {
         subscribe: await alice.subscribe(topics),
-        broadcast: await alice.broadcast("chat.general", { message: "Hello from TypeScript client!" }),
+        broadcast: await alice.broadcast("chat.general", { message: "Hello, subscribers!" }),
         direct: await alice.sendDirectMessage(bob, { message: "hello" }),
     };
     const [Broadcast, DirectMessage] = await Promise.all(arrivals);
-    process.stdout.write(JSON.stringify({ ...seen, received: { Broadcast, DirectMessage } }) + "\n");
+    const line = JSON.stringify({ ...seen, received: { Broadcast, DirectMessage } });
+    fs.writeSync(1, `${line}\n`);
     process.exit(0); // its timers for unanswered requests run for 30 seconds
 }
 
