@@ -333,3 +333,8 @@ int frame_reader_next(struct frame_reader *reader, struct frame *frame)
         return -EBADMSG;
     return decode_frame(reader, &object, frame) < 0 ? -EBADMSG : 1;
 }
+
+struct slice frame_reader_rest(const struct frame_reader *reader)
+{
+    return slice_of(reader->entry.data + reader->at, reader->entry.length - reader->at);
+}

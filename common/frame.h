@@ -85,5 +85,7 @@ void frame_reader_start(struct frame_reader *, struct slice entry);
 /* 1: *frame is the next. 0: the entry has ended. -EBADMSG: what follows is no frame known to this version (a whole body must
    be consumed, no more and no less). */
 int frame_reader_next(struct frame_reader *, struct frame *frame) __attribute__((warn_unused_result));
+/* The bytes that are not read yet. */
+struct slice frame_reader_rest(const struct frame_reader *);
 
 #endif

@@ -1,0 +1,96 @@
+/*
+ * What must always be true of a partition's state in memory: run by tests after each step. See engine.h.
+ */
+#include "router/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void must(bool holds, const char *what, const struct user *user)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "engine_check: %s (user %s)\n", what, user ? user->id : "-");
+    abort();
+}
+
+static size_t count_list(const struct message_list *list, size_t *bytes)
+{
+    const struct message *message;
+    size_t count = 0;
+
+    *bytes = 0;
+    TAILQ_FOREACH(message, list, link)
+    {
+        count++;
+        *bytes += message_size(message);
+    }
+    return count;
+}
+
+static void check_pending(const struct user *user)
+{
+    struct number last = {0};
+    const struct message *message;
+    size_t bytes;
+
+    must(count_list(&user->pending, &bytes) == user->pending_count, "pending_count", user);
+    must(bytes == user->pending_bytes, "pending_bytes", user);
+    must(user->connection_count || user->pending_count == 0, "pending without a connection", user);
+    TAILQ_FOREACH(message, &user->pending, link)
+    {
+        must(number_compare(message->number, last) > 0, "pending in order", user);
+        must(message->user == user, "pending belongs to its user", user);
+        /* I5: a mailbox that is not empty holds all that is unconfirmed. */
+        must(message->stored == (user->mailbox_count > 0), "a mailbox holds all or nothing", user);
+        last = message->number;
+    }
+}
+
+static void check_window(const struct user *user)
+{
+    struct number last = user->paged;
+    const struct message *message;
+    size_t bytes;
+
+    must(count_list(&user->window, &bytes) == user->window_count, "window_count", user);
+    must(bytes == user->window_bytes, "window_bytes", user);
+    must(user->window_count <= user->mailbox_count, "the window is part of the mailbox", user);
+    must(user->connection_count || user->window_count == 0, "window without a connection", user);
+    TAILQ_FOREACH(message, &user->window, link)
+    {
+        must(number_compare(message->number, last) > 0, "window in order, above paged", user);
+        last = message->number;
+    }
+}
+
+static void check_connections(const struct user *user)
+{
+    const struct connection *connection;
+    size_t count = 0, acks = 0;
+
+    LIST_FOREACH(connection, &user->connections, of_user)
+    {
+        must(connection->user == user, "connection belongs to its user", user);
+        must(connection_find(connection->gateway, connection->id) == connection,
+             "connection is in its gateway", user);
+        count++;
+        acks += (connection->flags & CONNECTION_FLAG_ACK) != 0;
+    }
+    must(count == user->connection_count && acks == user->ack_count, "connection_count", user);
+    must(count == 0 || user->status != PRESENCE_OFFLINE, "connected and offline", user);
+    must(count == 0 || user->grace_ms == 0, "connected and on grace", user);
+}
+
+void engine_check(const struct engine *engine)
+{
+    size_t pending = 0;
+
+    for (const struct user *user = engine->users; user; user = user->hh.next) {
+        check_connections(user);
+        check_pending(user);
+        check_window(user);
+        pending += user->pending_count;
+    }
+    must(pending == engine->pending_count, "the engine's pending_count", NULL);
+}

@@ -1,0 +1,50 @@
+/*
+ * The effects of one commit: what the engine wants done to the partition's keys, as opcodes with arguments, packed for commit.lua. Ids travel as
+ * text: Lua's numbers lose digits. No I/O; the bytes stay as they are until effects_reset, so that a commit can be sent again unchanged.
+ */
+#ifndef ROUTER_EFFECTS_H
+#define ROUTER_EFFECTS_H
+
+#include "common/buffer.h"
+#include "common/keys.h"
+#include "common/number.h"
+
+#include <stdint.h>
+
+enum effect_opcode {
+#define EFFECT(id, NAME, arguments) EFFECT_##NAME = id,
+#include "router/effects.def"
+#undef EFFECT
+};
+
+/* Keys that every commit has, in this order; others follow. */
+enum effect_key { EFFECT_KEY_STATE, EFFECT_KEY_LEASE, EFFECT_KEY_IN, EFFECT_KEY_DEAD, EFFECT_KEYS_FIXED };
+
+struct effects;
+
+struct effects *effects_create(const struct deployment *, uint32_t partition);
+void effects_destroy(struct effects **);
+/* Empty again, with the fixed keys only. */
+void effects_reset(struct effects *);
+/* How many effects there are. */
+size_t effects_count(const struct effects *);
+/* Bytes packed so far. */
+size_t effects_size(const struct effects *);
+/* Adds a key of the partition and returns its index; the same key twice does no harm. name as in key_partition. */
+uint32_t effects_key(struct effects *, const char *what, struct slice name);
+
+/* Opens an effect with argument_count arguments after its key; exactly as many effects_text or effects_number calls follow. */
+void effects_open(struct effects *, enum effect_opcode, uint32_t key, size_t argument_count);
+void effects_text(struct effects *, struct slice);
+void effects_u64(struct effects *, uint64_t);
+void effects_number(struct effects *, struct number);
+
+/* Shorthand for one pair. */
+void effects_hset(struct effects *, uint32_t key, struct slice field, struct slice value);
+void effects_hdel(struct effects *, uint32_t key, struct slice field);
+
+/* For the commit: the keys as text and the packed list. Valid until the next change. */
+size_t effects_keys(const struct effects *, const struct slice **keys);
+struct slice effects_packed(struct effects *);
+
+#endif

@@ -1,0 +1,458 @@
+#include "router/engine.h"
+
+#include "common/xalloc.h"
+#include "router/state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct engine *engine_create(const struct deployment *deployment, uint32_t partition,
+                             const struct engine_limits *limits)
+{
+    struct engine *engine = xcalloc(1, sizeof(*engine));
+
+    engine->deployment = deployment;
+    engine->partition = partition;
+    engine->limits = *limits;
+    engine->reader = frame_reader_create();
+    engine->scanner = frame_reader_create();
+    engine->recent = recent_create();
+    engine->loading = true;
+    engine->first_commit = true;
+    TAILQ_INIT(&engine->idle);
+    TAILQ_INIT(&engine->grace);
+    TAILQ_INIT(&engine->pages);
+    TAILQ_INIT(&engine->changed);
+    TAILQ_INIT(&engine->remembered);
+    return engine;
+}
+
+void engine_destroy(struct engine **engine)
+{
+    if (*engine == NULL)
+        return;
+    gateways_destroy(*engine);
+    users_destroy(*engine);
+    fanout_destroy(*engine);
+    recent_destroy(&(*engine)->recent);
+    buffer_finish(&(*engine)->delivered);
+    frame_reader_destroy(&(*engine)->reader);
+    frame_reader_destroy(&(*engine)->scanner);
+    free(*engine);
+    *engine = NULL;
+}
+
+const struct engine_counters *engine_counters(const struct engine *engine)
+{
+    return &engine->counters;
+}
+
+uint32_t engine_key(struct engine *engine, uint32_t *cached, const char *what)
+{
+    if (*cached == 0)
+        *cached = effects_key(engine->effects, what, (struct slice){0});
+    return *cached;
+}
+
+void engine_begin(struct engine *engine, uint64_t epoch, uint64_t commit, struct effects *effects,
+                  uint64_t now_ms)
+{
+    assert(!engine->loading);
+    engine->epoch = epoch;
+    engine->commit = commit;
+    engine->index = 0;
+    engine->effects = effects;
+    if (now_ms > engine->now_ms)
+        engine->now_ms = now_ms;
+    engine->key_sources = engine->key_gateways = engine->key_seen = engine->key_timers = 0;
+}
+
+/* ---- the frames of a gateway: one small handler for each ---- */
+
+static void on_heartbeat(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+{
+    (void)engine, (void)gateway, (void)frame; /* having been heard is all of it */
+}
+
+static void on_leave(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+{
+    (void)frame;
+    gateway_bury(engine, gateway, true);
+}
+
+static void on_user_connect(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+{
+    const struct frame_user_connect *connect = &frame->user_connect;
+
+    connection_on_connect(engine, gateway, connect->connection, connect->user, connect->protocol,
+                          connect->flags);
+}
+
+static void on_announced_connection(struct engine *engine, struct gateway *gateway,
+                                    const struct frame *frame)
+{
+    const struct frame_announced_connection *announced = &frame->announced_connection;
+
+    connection_on_connect(engine, gateway, announced->connection, announced->user,
+                          announced->protocol, announced->flags);
+}
+
+static void on_connection_closed(struct engine *engine, struct gateway *gateway,
+                                 const struct frame *frame)
+{
+    connection_on_closed(engine, gateway, frame->connection_closed.connection,
+                         frame->connection_closed.seen);
+}
+
+static void on_output_written(struct engine *engine, struct gateway *gateway,
+                              const struct frame *frame)
+{
+    gateway_on_written(engine, gateway, frame->output_written.number);
+}
+
+static void on_message_ack(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+{
+    struct user *user = user_find(engine, frame->message_ack.user);
+
+    (void)gateway;
+    if (user != NULL)
+        mailbox_on_ack(engine, user, frame->message_ack.id);
+}
+
+static void on_topic_count(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+{
+    fanout_on_count(engine, gateway, frame->topic_count.topic, frame->topic_count.connections);
+}
+
+static void on_patterns_count(struct engine *engine, struct gateway *gateway,
+                              const struct frame *frame)
+{
+    fanout_on_patterns(engine, gateway, frame->patterns_count.patterns,
+                       frame->patterns_count.connections);
+}
+
+static void on_subscription_sync(struct engine *engine, struct gateway *gateway,
+                                 const struct frame *frame)
+{
+    (void)engine;
+    gateway_say(gateway, &(struct frame){
+                             .type = FRAME_SUBSCRIPTION_SYNCED,
+                             .subscription_synced.request = frame->subscription_sync.request,
+                         });
+}
+
+static void on_presence_watch(struct engine *engine, struct gateway *gateway,
+                              const struct frame *frame)
+{
+    presence_on_watch(engine, gateway, frame->presence_watch.user, frame->presence_watch.watching,
+                      frame->presence_watch.request);
+}
+
+static void on_topic_publish(struct engine *engine, struct gateway *gateway,
+                             const struct frame *frame)
+{
+    fanout_on_publish(engine, gateway, &frame->topic_publish);
+}
+
+static uint64_t direct_hash(const struct frame_direct_message *direct)
+{
+    uint64_t hash = recent_hash_begin();
+
+    hash = recent_hash_add(hash, direct->to);
+    hash = recent_hash_add(hash, direct->body);
+    return recent_hash_add(hash, direct->metadata);
+}
+
+static void on_direct_message(struct engine *engine, struct gateway *gateway,
+                              const struct frame *frame)
+{
+    const struct frame_direct_message *direct = &frame->direct_message;
+    struct frame reply = {
+        .type = FRAME_DIRECT_REPLY,
+        .direct_reply = {.connection = direct->connection,
+                         .request = direct->request,
+                         .id = direct->id,
+                         .to = direct->to},
+    };
+    uint64_t hash = direct->retry ? direct_hash(direct) : 0;
+    const struct recent_answer *answer =
+        direct->retry ? recent_find(engine, direct->from, direct->id, hash) : NULL;
+
+    if (answer != NULL && answer->kind == RECENT_DIRECT) {
+        engine->counters.retries_answered++;
+        reply.direct_reply.status = answer->status;
+        reply.direct_reply.delivered.values = answer->delivered;
+        reply.direct_reply.delivered.count = answer->delivered_count;
+        gateway_say(gateway, &reply);
+        return;
+    }
+    engine->counters.direct_messages++;
+    mailbox_accept(engine, user_get(engine, direct->to),
+                   message_create(direct, engine_next_number(engine), engine->now_ms),
+                   &reply.direct_reply);
+    gateway_say(gateway, &reply);
+    if (direct->retry) {
+        struct recent_answer kept = {
+            .content_hash = hash,
+            .kind = RECENT_DIRECT,
+            .status = reply.direct_reply.status,
+            .delivered = reply.direct_reply.delivered.values,
+            .delivered_count = reply.direct_reply.delivered.count,
+        };
+
+        recent_keep(engine, direct->from, direct->id, &kept);
+    }
+}
+
+static void on_presence_set(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+{
+    struct connection *connection = connection_find(gateway, frame->presence_set.connection);
+
+    if (connection != NULL)
+        presence_on_set(engine, connection->user, frame->presence_set.status,
+                        frame->presence_set.metadata);
+}
+
+struct frame_handler {
+    enum frame_type type;
+    void (*handle)(struct engine *, struct gateway *, const struct frame *);
+};
+
+/* GATEWAY_ANNOUNCE is not here: it opens an entry of its own kind (engine_apply). */
+static const struct frame_handler frame_handlers[] = {
+    {FRAME_ANNOUNCED_CONNECTION, on_announced_connection},
+    {FRAME_GATEWAY_HEARTBEAT, on_heartbeat},
+    {FRAME_GATEWAY_LEAVE, on_leave},
+    {FRAME_USER_CONNECT, on_user_connect},
+    {FRAME_CONNECTION_CLOSED, on_connection_closed},
+    {FRAME_OUTPUT_WRITTEN, on_output_written},
+    {FRAME_MESSAGE_ACK, on_message_ack},
+    {FRAME_TOPIC_COUNT, on_topic_count},
+    {FRAME_PATTERNS_COUNT, on_patterns_count},
+    {FRAME_SUBSCRIPTION_SYNC, on_subscription_sync},
+    {FRAME_PRESENCE_WATCH, on_presence_watch},
+    {FRAME_TOPIC_PUBLISH, on_topic_publish},
+    {FRAME_DIRECT_MESSAGE, on_direct_message},
+    {FRAME_PRESENCE_SET, on_presence_set},
+};
+
+bool engine_handles(enum frame_type type)
+{
+    for (size_t i = 0; i < sizeof(frame_handlers) / sizeof(frame_handlers[0]); i++)
+        if (frame_handlers[i].type == type)
+            return true;
+    return type == FRAME_GATEWAY_ANNOUNCE;
+}
+
+static int dispatch(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+{
+    for (size_t i = 0; i < sizeof(frame_handlers) / sizeof(frame_handlers[0]); i++) {
+        if (frame_handlers[i].type != frame->type)
+            continue;
+        engine->counters.frames++;
+        frame_handlers[i].handle(engine, gateway, frame);
+        return 0;
+    }
+    return -EBADMSG;
+}
+
+/* A frame may end its gateway's life here (GATEWAY_LEAVE): then what follows has nobody to come from. */
+static int apply_frames(struct engine *engine, struct slice gateway_id, struct slice frames)
+{
+    struct frame frame;
+    int more;
+
+    frame_reader_start(engine->reader, frames);
+    while ((more = frame_reader_next(engine->reader, &frame)) == 1) {
+        struct gateway *gateway = gateway_find(engine, gateway_id);
+
+        if (gateway == NULL)
+            return 0;
+        if (dispatch(engine, gateway, &frame) < 0)
+            return -EBADMSG;
+    }
+    return more;
+}
+
+static int apply_announcement(struct engine *engine, struct slice gateway_id, struct slice frames)
+{
+    struct frame frame;
+    struct gateway *gateway;
+    int result;
+
+    frame_reader_start(engine->reader, frames);
+    if (frame_reader_next(engine->reader, &frame) != 1 || frame.type != FRAME_GATEWAY_ANNOUNCE)
+        return -EBADMSG;
+    gateway = gateway_find(engine, gateway_id);
+    if (gateway == NULL)
+        gateway = gateway_add(engine, gateway_id);
+    gateway->heard_ms = engine->now_ms;
+    if (!gateway_on_announce_chunk(gateway, &frame.gateway_announce,
+                                   frame_reader_rest(engine->reader)))
+        return 0;
+    gateway_start_over(engine, gateway, &frame.gateway_announce);
+    result = apply_frames(engine, gateway_id, buffer_slice(&gateway->announced));
+    buffer_reset(&gateway->announced, 0);
+    return result;
+}
+
+static void ask_stranger(struct engine *engine, struct slice gateway)
+{
+    struct source *stranger = source_find(engine->strangers, gateway);
+
+    engine->counters.unknown_gateways++;
+    if (stranger != NULL)
+        return;
+    stranger = xcalloc(1, sizeof(*stranger) + gateway.length + 1);
+    memcpy(stranger->id, gateway.data, gateway.length);
+    HASH_ADD_KEYPTR(hh, engine->strangers, stranger->id, gateway.length, stranger);
+}
+
+static int apply_numbered(struct engine *engine, struct gateway *gateway, struct slice gateway_id,
+                          uint64_t number, struct slice frames)
+{
+    gateway->heard_ms = engine->now_ms;
+    gateway->doubted = false;
+    gateway->answer = true;
+    if (number <= gateway->applied) {
+        engine->counters.repeats++;
+        return 0;
+    }
+    if (number > gateway->applied + 1) {
+        engine->counters.gaps++;
+        gateway_say(gateway, &(struct frame){.type = FRAME_ENTRIES_MISSING,
+                                             .entries_missing.last = gateway->applied});
+        return 0;
+    }
+    gateway->applied = number;
+    gateway->applied_changed = true;
+    return apply_frames(engine, gateway_id, frames);
+}
+
+int engine_apply(struct engine *engine, struct slice gateway_id, uint64_t number,
+                 struct slice frames, uint64_t now_ms)
+{
+    struct gateway *gateway;
+    int result;
+
+    if (now_ms > engine->now_ms)
+        engine->now_ms = now_ms;
+    if (gateway_id.length == 0) {
+        gateways_on_tick(engine);
+        presence_on_tick(engine);
+        return 0;
+    }
+    gateway = gateway_find(engine, gateway_id);
+    if (number == 0) {
+        result = apply_announcement(engine, gateway_id, frames);
+    } else if (gateway == NULL || gateway->nonce == 0) {
+        ask_stranger(engine, gateway_id);
+        return 0;
+    } else {
+        result = apply_numbered(engine, gateway, gateway_id, number, frames);
+    }
+    if (result < 0)
+        engine->counters.malformed++;
+    return result;
+}
+
+size_t engine_finish(struct engine *engine)
+{
+    users_finish(engine);
+    recent_finish(engine);
+    gateways_finish(engine);
+    engine->first_commit = false;
+    engine->effects = NULL;
+    return 0;
+}
+
+uint64_t engine_due_ms(const struct engine *engine)
+{
+    uint64_t gateways = gateways_due_ms(engine);
+    uint64_t presence = presence_due_ms(engine);
+
+    return gateways < presence ? gateways : presence;
+}
+
+void engine_forgive_silence(struct engine *engine, uint64_t now_ms)
+{
+    for (struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next)
+        if (gateway->heard_ms < now_ms)
+            gateway->heard_ms = now_ms;
+}
+
+/* ---- what must be fetched before frames can be applied ---- */
+
+static struct slice frame_user(const struct frame *frame)
+{
+    switch ((int)frame->type) {
+    case FRAME_USER_CONNECT:
+        return frame->user_connect.user;
+    case FRAME_ANNOUNCED_CONNECTION:
+        return frame->announced_connection.user;
+    case FRAME_DIRECT_MESSAGE:
+        return frame->direct_message.to;
+    case FRAME_PRESENCE_WATCH:
+        return frame->presence_watch.user;
+    default:
+        return (struct slice){0};
+    }
+}
+
+bool engine_knows(const struct engine *engine, struct slice id)
+{
+    const struct user *user = user_find(engine, id);
+
+    return user != NULL && user->loaded;
+}
+
+size_t engine_missing(struct engine *engine, struct slice frames,
+                      void (*visit)(void *arg, struct slice user), void *arg)
+{
+    struct frame frame;
+    size_t missing = 0;
+
+    frame_reader_start(engine->scanner, frames);
+    while (frame_reader_next(engine->scanner, &frame) == 1) {
+        struct slice user = frame_user(&frame);
+
+        if (user.length == 0 || slice_is(user, "*") || engine_knows(engine, user))
+            continue;
+        missing++;
+        if (visit != NULL)
+            visit(arg, user);
+    }
+    return missing;
+}
+
+bool engine_next_page(struct engine *engine, struct slice *id, struct number *after)
+{
+    struct user *user = TAILQ_FIRST(&engine->pages);
+
+    if (user == NULL)
+        return false;
+    TAILQ_REMOVE(&engine->pages, user, page_link);
+    user->page_wanted = false;
+    user->page_asked = true;
+    user->stored_since_asked = false;
+    user->page_after = user->paged;
+    *id = user_slice(user);
+    *after = user->paged;
+    return true;
+}
+
+struct engine_sizes engine_sizes(const struct engine *engine)
+{
+    struct engine_sizes sizes = {
+        .gateways = HASH_COUNT(engine->gateways),
+        .users = HASH_COUNT(engine->users),
+        .pending = engine->pending_count,
+        .recent = recent_count(engine->recent),
+    };
+
+    for (const struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next)
+        sizes.connections += HASH_COUNT(gateway->connections);
+    fanout_sizes(engine, &sizes.topics, &sizes.pattern_sets);
+    return sizes;
+}

@@ -1,0 +1,302 @@
+/*
+ * Users in memory and their connections. A user is needed while he is connected, something is on its way to him, or somebody follows his presence;
+ * otherwise he waits in the idle list until room is wanted. See state.h.
+ */
+#include "common/xalloc.h"
+#include "router/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct user *user_find(const struct engine *engine, struct slice id)
+{
+    struct user *user;
+
+    HASH_FIND(hh, engine->users, id.data, id.length, user);
+    return user;
+}
+
+struct user *user_get(struct engine *engine, struct slice id)
+{
+    struct user *user = user_find(engine, id);
+
+    if (user != NULL)
+        return user;
+    user = xcalloc(1, sizeof(*user) + id.length + 1);
+    memcpy(user->id, id.data, id.length);
+    user->id_length = id.length;
+    LIST_INIT(&user->connections);
+    TAILQ_INIT(&user->pending);
+    TAILQ_INIT(&user->window);
+    HASH_ADD_KEYPTR(hh, engine->users, user->id, id.length, user);
+    user_settle(engine, user);
+    return user;
+}
+
+static void user_destroy(struct engine *engine, struct user *user)
+{
+    mailbox_destroy(engine, user);
+    free((char *)user->presence_metadata.data);
+    HASH_DEL(engine->users, user);
+    free(user);
+}
+
+static bool user_needed(const struct user *user)
+{
+    return user->connection_count || user->pending_count || user->watchers || user->grace_ms ||
+           user->page_wanted || user->page_asked || user->in_changed || user->in_remembered;
+}
+
+void user_settle(struct engine *engine, struct user *user)
+{
+    bool idle = !user_needed(user);
+
+    if (idle == user->in_idle)
+        return;
+    user->in_idle = idle;
+    if (idle) {
+        TAILQ_INSERT_TAIL(&engine->idle, user, idle_link);
+        engine->idle_count++;
+    } else {
+        TAILQ_REMOVE(&engine->idle, user, idle_link);
+        engine->idle_count--;
+    }
+}
+
+void engine_trim_users(struct engine *engine, size_t keep)
+{
+    while (engine->idle_count > keep) {
+        struct user *user = TAILQ_FIRST(&engine->idle);
+
+        TAILQ_REMOVE(&engine->idle, user, idle_link);
+        engine->idle_count--;
+        user_destroy(engine, user);
+    }
+}
+
+static void note_change(struct engine *engine, struct user *user)
+{
+    if (user->in_changed)
+        return;
+    user->in_changed = true;
+    TAILQ_INSERT_TAIL(&engine->changed, user, changed_link);
+    user_settle(engine, user);
+}
+
+void user_record_changed(struct engine *engine, struct user *user)
+{
+    user->record_changed = true;
+    note_change(engine, user);
+}
+
+void user_mailbox_changed(struct engine *engine, struct user *user)
+{
+    user->mailbox_changed = true;
+    note_change(engine, user);
+}
+
+void user_remember_seen(struct engine *engine, struct user *user, struct number number)
+{
+    char text[NUMBER_TEXT_SIZE];
+    int length;
+
+    if (number_compare(number, user->seen) <= 0)
+        return;
+    user->seen = number;
+    user->seen_entry = engine_entry_number(engine);
+    length = number_format(number, text);
+    effects_hset(engine->effects, engine_key(engine, &engine->key_seen, "seen"), user_slice(user),
+                 slice_of(text, (size_t)length));
+    if (user->in_remembered)
+        return;
+    user->in_remembered = true;
+    TAILQ_INSERT_TAIL(&engine->remembered, user, remembered_link);
+    user_settle(engine, user);
+}
+
+uint32_t user_mailbox_key(struct engine *engine, struct user *user)
+{
+    if (user->mailbox_key_commit != engine->commit || user->mailbox_key == 0) {
+        user->mailbox_key = effects_key(engine->effects, "mailbox", user_slice(user));
+        user->mailbox_key_commit = engine->commit;
+    }
+    return user->mailbox_key;
+}
+
+/* ---- connections ---- */
+
+struct connection *connection_find(struct gateway *gateway, uint64_t id)
+{
+    struct connection *connection;
+
+    HASH_FIND(hh, gateway->connections, &id, sizeof(id), connection);
+    return connection;
+}
+
+struct connection *connection_add(struct engine *engine, struct gateway *gateway, uint64_t id,
+                                  struct user *user, uint64_t protocol, uint64_t flags)
+{
+    struct connection *connection = xcalloc(1, sizeof(*connection));
+
+    connection->id = id;
+    connection->gateway = gateway;
+    connection->user = user;
+    connection->protocol = protocol;
+    connection->flags = flags;
+    HASH_ADD(hh, gateway->connections, id, sizeof(connection->id), connection);
+    LIST_INSERT_HEAD(&user->connections, connection, of_user);
+    user->connection_count++;
+    if (flags & CONNECTION_FLAG_ACK)
+        user->ack_count++;
+    user_settle(engine, user);
+    return connection;
+}
+
+static void write_connection(struct engine *engine, const struct connection *connection)
+{
+    char field[24], value[48];
+    int field_length = snprintf(field, sizeof(field), "%llu", (unsigned long long)connection->id);
+    int head_length = snprintf(value, sizeof(value), "%llu %llu ",
+                               (unsigned long long)connection->protocol,
+                               (unsigned long long)connection->flags);
+    struct buffer text = {0};
+
+    buffer_append(&text, value, (size_t)head_length);
+    buffer_append_slice(&text, user_slice(connection->user));
+    effects_hset(engine->effects,
+                 effects_key(engine->effects, "conns", slice_text(connection->gateway->id)),
+                 slice_of(field, (size_t)field_length), buffer_slice(&text));
+    buffer_finish(&text);
+}
+
+void connection_on_connect(struct engine *engine, struct gateway *gateway, uint64_t id,
+                           struct slice user_id, uint64_t protocol, uint64_t flags)
+{
+    struct connection *connection;
+    struct user *user;
+
+    if (connection_find(gateway, id) != NULL)
+        return;
+    user = user_get(engine, user_id);
+    if (user->connection_count >= engine->limits.user_connections) {
+        gateway_say(gateway, &(struct frame){.type = FRAME_CONNECTION_REFUSED,
+                                             .connection_refused = {.connection = id,
+                                                                    .close_code = 1008}});
+        return;
+    }
+    connection = connection_add(engine, gateway, id, user, protocol, flags);
+    write_connection(engine, connection);
+    presence_on_connect(engine, user);
+    mailbox_on_connect(engine, user, connection);
+}
+
+void connection_on_closed(struct engine *engine, struct gateway *gateway, uint64_t id,
+                          struct number seen)
+{
+    struct connection *connection = connection_find(gateway, id);
+    struct user *user;
+    char field[24];
+    int length;
+
+    if (connection == NULL)
+        return;
+    user = connection->user;
+    if (connection->flags & CONNECTION_FLAG_ACK)
+        user->ack_count--;
+    mailbox_on_closed(engine, user, connection, seen);
+    LIST_REMOVE(connection, of_user);
+    user->connection_count--;
+    HASH_DEL(gateway->connections, connection);
+    length = snprintf(field, sizeof(field), "%llu", (unsigned long long)id);
+    effects_hdel(engine->effects, effects_key(engine->effects, "conns", slice_text(gateway->id)),
+                 slice_of(field, (size_t)length));
+    free(connection);
+    if (user->connection_count == 0)
+        presence_on_last_closed(engine, user);
+    user_settle(engine, user);
+}
+
+/* ---- records ---- */
+
+static void u64_field(struct effects *effects, const char *name, uint64_t value)
+{
+    effects_text(effects, slice_text(name));
+    effects_u64(effects, value);
+}
+
+static void write_record(struct engine *engine, struct user *user)
+{
+    struct effects *effects = engine->effects;
+    uint32_t key = effects_key(effects, "user", user_slice(user));
+    size_t pairs = (user->record_changed ? 3 : 0) + (user->mailbox_changed ? 2 : 0);
+
+    effects_open(effects, EFFECT_HSET, key, pairs * 2);
+    if (user->record_changed) {
+        effects_text(effects, slice_text("status"));
+        effects_text(effects, slice_text(presence_name(user->status)));
+        u64_field(effects, "last_seen", user->last_seen_ms);
+        effects_text(effects, slice_text("metadata"));
+        effects_text(effects, user->presence_metadata);
+    }
+    if (user->mailbox_changed) {
+        u64_field(effects, "mailbox", user->mailbox_count);
+        u64_field(effects, "mailbox_bytes", user->mailbox_bytes);
+    }
+    user->record_changed = user->mailbox_changed = false;
+}
+
+/* Whether some output stream still holds an entry that seen must keep from being taken for unconfirmed. */
+static bool seen_needed(const struct engine *engine, const struct user *user)
+{
+    if (user->pending_count)
+        return true;
+    for (const struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next) {
+        const struct record *oldest = &gateway->records[gateway->record_first];
+
+        if (gateway->record_count && number_compare(oldest->entry, user->seen_entry) <= 0)
+            return true;
+    }
+    return false;
+}
+
+/* Looks at a few each time: those who must stay go to the end. */
+static void forget_seen(struct engine *engine)
+{
+    for (int i = 0; i < 16; i++) {
+        struct user *user = TAILQ_FIRST(&engine->remembered);
+
+        if (user == NULL)
+            return;
+        TAILQ_REMOVE(&engine->remembered, user, remembered_link);
+        if (seen_needed(engine, user)) {
+            TAILQ_INSERT_TAIL(&engine->remembered, user, remembered_link);
+            continue;
+        }
+        user->in_remembered = false;
+        user->seen = (struct number){0};
+        effects_hdel(engine->effects, engine_key(engine, &engine->key_seen, "seen"),
+                     user_slice(user));
+        user_settle(engine, user);
+    }
+}
+
+void users_finish(struct engine *engine)
+{
+    struct user *user;
+
+    while ((user = TAILQ_FIRST(&engine->changed)) != NULL) {
+        TAILQ_REMOVE(&engine->changed, user, changed_link);
+        user->in_changed = false;
+        write_record(engine, user);
+        user_settle(engine, user);
+    }
+    forget_seen(engine);
+}
+
+void users_destroy(struct engine *engine)
+{
+    struct user *user, *next;
+
+    HASH_ITER(hh, engine->users, user, next)
+    user_destroy(engine, user);
+}
