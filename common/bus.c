@@ -471,15 +471,30 @@ static void bus_fail(struct bus *bus, const char *cause)
     bus_lost(bus, cause, reached);
 }
 
-/* libuv has stopped the handle: whatever hiredis finds, this connection is over. */
+static int socket_error(int fd)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        return errno;
+    return error;
+}
+
+/*
+ * libuv has stopped the handle: this connection is over, whatever hiredis finds. Mostly it finds
+ * the error; where bytes came before it, it reads these.
+ */
 static void on_poll_error(struct bus_link *link, int status)
 {
+    int error;
+
     link->events = 0;
     redisAsyncHandleRead(link->context);
-    if (link->context)
-        link_write(link);
-    if (link->context)
-        bus_fail(link->bus, uv_strerror(status));
+    if (link->context == NULL)
+        return;
+    error = socket_error(link->context->c.fd);
+    bus_fail(link->bus, error ? strerror(error) : uv_strerror(status));
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
