@@ -1,0 +1,173 @@
+#include "gateway/topic_fanout.h"
+
+#include "gateway/session.h"
+
+#include <stdlib.h>
+
+/* What an encoding buffer may keep for the next message. */
+#define KEEP_BYTES (256u << 10)
+
+typedef void encode_fn(const struct protocol *, struct buffer *, const void *message, int *opcode);
+
+/* One message on its way to all its receivers. */
+struct fanout {
+    struct topic_fanout *memory;
+    uint32_t partition;
+    const struct session *exclude;
+    enum send_class class;
+    encode_fn *encode;
+    const void *message;
+    bool stamped; /* more than one target: a session may be in several */
+    uint64_t sent;
+    struct wire *wires[PROTOCOL_SLOTS];
+};
+
+void topic_fanout_finish(struct topic_fanout *memory)
+{
+    free(memory->matches.targets);
+    buffer_finish(&memory->encoded);
+}
+
+bool topic_fanout_in_force(const struct subscription *subscription, uint32_t partition)
+{
+    if (subscription->key.target->kind == TARGET_PRESENCE)
+        return subscription->wanted;
+    if (subscription->mask)
+        return subscription->mask[partition / 64] >> partition % 64 & 1;
+    return subscription->in_force;
+}
+
+static void encode_topic_message(const struct protocol *protocol, struct buffer *out,
+                                 const void *message, int *opcode)
+{
+    protocol->encode_topic_message(out, message, opcode);
+}
+
+static void encode_presence(const struct protocol *protocol, struct buffer *out,
+                            const void *message, int *opcode)
+{
+    protocol->encode_presence(out, message, opcode);
+}
+
+static struct wire *make_wire(struct fanout *fanout, const struct protocol *protocol)
+{
+    struct buffer *encoded = &fanout->memory->encoded;
+    int opcode = WIRE_TEXT;
+
+    buffer_reset(encoded, KEEP_BYTES);
+    fanout->encode(protocol, encoded, fanout->message, &opcode);
+    return wire_create((enum wire_opcode)opcode, buffer_slice(encoded));
+}
+
+static void send_one(struct fanout *fanout, struct session *session)
+{
+    struct wire **wire = &fanout->wires[session->protocol->id];
+
+    if (*wire == NULL)
+        *wire = make_wire(fanout, session->protocol);
+    fanout->sent += session_send(session, *wire, fanout->class);
+}
+
+static bool stamp(struct fanout *fanout, struct session *session)
+{
+    if (session->topics->stamp == fanout->memory->stamp)
+        return false;
+    session->topics->stamp = fanout->memory->stamp;
+    return true;
+}
+
+/* From the end down: sending may close the session, which takes it out of the list. */
+static void send_target(struct fanout *fanout, const struct target *target)
+{
+    for (size_t i = target->count; i-- > 0;) {
+        const struct receiver *receiver = &target->receivers[i];
+        struct session *session = receiver->session;
+
+        if (!receiver->settled && !topic_fanout_in_force(receiver->subscription, fanout->partition))
+            continue;
+        if (session != fanout->exclude && (!fanout->stamped || stamp(fanout, session)))
+            send_one(fanout, session);
+    }
+}
+
+static void send_all(struct fanout *fanout, struct topic_index *index)
+{
+    struct target_list *list = &fanout->memory->matches;
+
+    fanout->stamped = list->count > 1;
+    fanout->memory->stamp++;
+    for (size_t i = 0; i < list->count; i++)
+        list->targets[i]->busy++;
+    for (size_t i = 0; i < list->count; i++)
+        send_target(fanout, list->targets[i]);
+    for (size_t i = 0; i < list->count; i++) {
+        list->targets[i]->busy--;
+        topic_index_release(index, list->targets[i]);
+    }
+}
+
+static void finish(struct fanout *fanout)
+{
+    for (size_t i = 0; i < PROTOCOL_SLOTS; i++)
+        wire_unref(&fanout->wires[i]);
+}
+
+void topic_fanout_message(struct topic_fanout *memory, struct topic_index *index,
+                          uint32_t partition, const struct session *exclude,
+                          const struct frame_topic_message *message)
+{
+    struct fanout fanout = {
+        .memory = memory,
+        .partition = partition,
+        .exclude = exclude,
+        .class = SEND_NORMAL,
+        .encode = encode_topic_message,
+        .message = message,
+    };
+
+    memory->matches.count = 0;
+    topic_index_match(index, message->topic, &memory->matches);
+    send_all(&fanout, index);
+    finish(&fanout);
+    gateway_count(GATEWAY_TOPIC_DELIVERIES, fanout.sent);
+}
+
+static void append_followed(struct topic_fanout *memory, const struct topic_index *index,
+                            struct slice user)
+{
+    struct target *target = topic_index_find(index, TARGET_PRESENCE, user);
+
+    if (target)
+        target_list_append(&memory->matches, target);
+}
+
+void topic_fanout_presence(struct topic_fanout *memory, struct topic_index *index,
+                           const struct frame_presence_state *state)
+{
+    struct fanout fanout = {
+        .memory = memory,
+        .class = SEND_DROPPABLE,
+        .encode = encode_presence,
+        .message = state,
+    };
+
+    memory->matches.count = 0;
+    append_followed(memory, index, state->user);
+    append_followed(memory, index, slice_text("*"));
+    send_all(&fanout, index);
+    finish(&fanout);
+}
+
+void topic_fanout_state(struct topic_fanout *memory, struct session *session,
+                        const struct frame_presence_state *state)
+{
+    struct fanout fanout = {
+        .memory = memory,
+        .class = SEND_DROPPABLE,
+        .encode = encode_presence,
+        .message = state,
+    };
+
+    send_one(&fanout, session);
+    finish(&fanout);
+}
