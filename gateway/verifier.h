@@ -11,7 +11,7 @@
 #include "common/slice.h"
 #include "common/user.h"
 #include "gateway/gateway.h"
-#include "gateway/identity.h"
+#include "common/identity.h"
 
 #include <stdint.h>
 

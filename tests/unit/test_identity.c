@@ -1,5 +1,6 @@
-#include "gateway/identity.h"
+#include "common/identity.h"
 
+#include "common/base64url.h"
 #include "common/buffer.h"
 
 #include <setjmp.h>
@@ -33,22 +34,6 @@ static const struct token_rules strict_rules = {.issuer = "us", .audience = "our
 /* ---- tokens made here, without the libraries that read them ------------------------------------
  */
 
-static void append_base64url(struct buffer *out, const void *data, size_t length)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    const unsigned char *bytes = data;
-
-    for (size_t i = 0; i < length; i += 3) {
-        uint32_t bits = (uint32_t)bytes[i] << 16;
-
-        bits |= i + 1 < length ? (uint32_t)bytes[i + 1] << 8 : 0;
-        bits |= i + 2 < length ? (uint32_t)bytes[i + 2] : 0;
-        for (size_t n = 0; n < 4 && i + n < length + 1; n++)
-            buffer_append_byte(out, alphabet[bits >> (18 - 6 * n) & 63]);
-    }
-}
-
 static size_t sign_rsa(EVP_PKEY *with, struct slice text, unsigned char *out, size_t size)
 {
     EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -75,9 +60,9 @@ static void make_token(struct buffer *token, const char *header, const char *pay
     unsigned char signature[512];
     size_t length = 0;
 
-    append_base64url(token, header, strlen(header));
+    base64url_append(token, header, strlen(header));
     buffer_append_byte(token, '.');
-    append_base64url(token, payload, strlen(payload));
+    base64url_append(token, payload, strlen(payload));
     if (signer == SIGN_KEY || signer == SIGN_OTHER_KEY)
         length = sign_rsa(signer == SIGN_KEY ? key : other_key, buffer_slice(token), signature,
                           sizeof(signature));
@@ -86,7 +71,7 @@ static void make_token(struct buffer *token, const char *header, const char *pay
     else if (signer == SIGN_SECRET)
         length = sign_hmac(slice_text(SECRET), buffer_slice(token), signature);
     buffer_append_byte(token, '.');
-    append_base64url(token, signature, length);
+    base64url_append(token, signature, length);
 }
 
 static enum verifier_result check(const struct token_keys *keys, const struct token_rules *rules,

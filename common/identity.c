@@ -1,5 +1,6 @@
-#include "gateway/identity.h"
+#include "common/identity.h"
 
+#include "common/base64url.h"
 #include "common/json.h"
 #include "common/user.h"
 #include "common/xalloc.h"
@@ -30,7 +31,7 @@ struct token_keys {
     size_t secret_length;
 };
 
-/* The three parts of a token, still encoded. */
+/* Of a token, still encoded. */
 struct token_parts {
     struct slice signed_part; /* header.payload */
     struct slice signature;
@@ -111,56 +112,27 @@ static EVP_PKEY *find_key(const struct token_keys *keys, const char *kid)
 /* ---- form --------------------------------------------------------------------------------------
  */
 
-static int base64url_value(char c)
+/* Cuts the next part off rest. Returns 0 or -EINVAL. */
+static int next_part(struct slice *rest, struct slice *part)
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
+    const char *dot = memchr(rest->data, '.', rest->length);
+
+    *part = slice_of(rest->data, dot ? (size_t)(dot - rest->data) : rest->length);
+    *rest = dot ? slice_of(dot + 1, rest->length - part->length - 1) : slice_of(NULL, 0);
+    return base64url_valid(*part) ? 0 : -EINVAL;
 }
 
 /* libjwt takes other alphabets, padding and empty parts, too: a token here has three parts, and one
  * form. */
 static int split_token(struct slice token, struct token_parts *parts)
 {
-    size_t dots[2], count = 0, begin = 0;
+    struct slice rest = token, header, payload;
 
-    for (size_t i = 0; i <= token.length; i++) {
-        if (i < token.length && token.data[i] != '.') {
-            if (base64url_value(token.data[i]) < 0)
-                return -EINVAL;
-            continue;
-        }
-        if (i == begin || (i - begin) % 4 == 1 || (i < token.length && count == 2))
-            return -EINVAL;
-        if (i < token.length)
-            dots[count++] = i;
-        begin = i + 1;
-    }
-    if (count != 2)
+    if (next_part(&rest, &header) < 0 || next_part(&rest, &payload) < 0 ||
+        next_part(&rest, &parts->signature) < 0 || rest.data != NULL)
         return -EINVAL;
-    parts->signed_part = slice_of(token.data, dots[1]);
-    parts->signature = slice_of(token.data + dots[1] + 1, token.length - dots[1] - 1);
+    parts->signed_part = slice_of(token.data, header.length + 1 + payload.length);
     return 0;
-}
-
-/* Returns the length, or -EINVAL when it does not fit. text is of the alphabet. */
-static int decode_base64url(struct slice text, unsigned char *out, size_t size)
-{
-    uint32_t bits = 0;
-    size_t length = 0;
-
-    if (text.length / 4 * 3 + text.length % 4 > size)
-        return -EINVAL;
-    for (size_t i = 0; i < text.length; i++) {
-        bits = bits << 6 | (uint32_t)base64url_value(text.data[i]);
-        if (i % 4 != 0)
-            out[length++] = (unsigned char)(bits >> (6 - 2 * (i % 4)));
-    }
-    return (int)length;
 }
 
 /* ---- signature ---------------------------------------------------------------------------------
@@ -201,7 +173,7 @@ static enum verifier_result check_signature(const struct token_keys *keys, jwt_t
     const char *algorithm = jwt_get_header(jwt, "alg");
     const char *kid = jwt_get_header(jwt, "kid");
     unsigned char signature[SIGNATURE_MAX];
-    int length = decode_base64url(parts->signature, signature, sizeof(signature));
+    int length = base64url_decode(parts->signature, signature, sizeof(signature));
     EVP_PKEY *key;
 
     if (algorithm == NULL || length < 0 ||

@@ -2,8 +2,8 @@
  * Who a token says it is. Pure: no I/O, no clock; keys are put in, tokens are checked against them
  * (verifier.h keeps both up to date). The only file of the gateway that sees libjwt.
  */
-#ifndef GATEWAY_IDENTITY_H
-#define GATEWAY_IDENTITY_H
+#ifndef COMMON_IDENTITY_H
+#define COMMON_IDENTITY_H
 
 #include "common/slice.h"
 
