@@ -115,7 +115,7 @@ static EVP_PKEY *find_key(const struct token_keys *keys, const char *kid)
 /* Cuts the next part off rest. Returns 0 or -EINVAL. */
 static int next_part(struct slice *rest, struct slice *part)
 {
-    const char *dot = memchr(rest->data, '.', rest->length);
+    const char *dot = rest->data ? memchr(rest->data, '.', rest->length) : NULL;
 
     *part = slice_of(rest->data, dot ? (size_t)(dot - rest->data) : rest->length);
     *rest = dot ? slice_of(dot + 1, rest->length - part->length - 1) : slice_of(NULL, 0);

@@ -1,6 +1,6 @@
 /*
- * Who a token says it is. Pure: no I/O, no clock; keys are put in, tokens are checked against them
- * (verifier.h keeps both up to date). The only file of the gateway that sees libjwt.
+ * Who a token says it is. Pure: no I/O, no clock; keys are put in, tokens are checked against them.
+ * What checks tokens, gateways and auth, sees libjwt only through this.
  */
 #ifndef COMMON_IDENTITY_H
 #define COMMON_IDENTITY_H
