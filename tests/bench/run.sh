@@ -18,6 +18,7 @@ results=$scratch/results.jsonl
 build=$(git describe --always --dirty 2>/dev/null || echo unknown)
 failures=0
 . tests/bench/stack.sh
+[ -x "$bin/gateway" ] && [ -x "$bin/bench/load" ] || { echo "bench: make bench builds $bin first" >&2; exit 1; }
 ulimit -n "$(ulimit -Hn)"
 
 finish() {
@@ -76,7 +77,7 @@ connections() {
 }
 
 guest_tokens() { # how many
-    curl -fsS -X POST "http://127.0.0.1:$auth_port/guest?[1-$1]" |
+    curl -fsS -d '' "http://127.0.0.1:$auth_port/guest?[1-$1]" |
         grep -o '"token":"[^"]*"' | cut -d '"' -f 4
 }
 

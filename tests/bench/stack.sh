@@ -73,7 +73,7 @@ stack_start() { # hs256|rs256
 
 # In the order opposite to the start: Redis is the last to go.
 stack_stop() {
-    local i pid
+    local i n pid
     for ((i = ${#stack_pids[@]} - 1; i >= 0; i--)); do
         pid=${stack_pids[i]}
         kill -TERM "$pid" 2>/dev/null || continue
@@ -82,7 +82,7 @@ stack_stop() {
             sleep 0.05
         done
         kill -KILL "$pid" 2>/dev/null && echo "bench: $pid did not stop in 5 s" >&2
-        wait "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null || true # its status is that of the signal
     done
     stack_pids=()
 }
