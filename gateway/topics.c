@@ -561,6 +561,27 @@ void topics_on_synced(struct topics *topics, uint32_t partition, uint64_t reques
 
 /* ---- questions ---- */
 
+static bool target_has_credit(struct topics *topics, struct slice name)
+{
+    enum target_kind kind = kind_of(name);
+    uint32_t partition = partition_of_target(topics, kind, key_of(topics, kind, name));
+
+    if (partition != TARGET_EVERYWHERE)
+        return uplink_has_credit(topics->gateway->uplink, partition);
+    for (uint32_t p = 0; p < partitions(topics); p++)
+        if (!uplink_has_credit(topics->gateway->uplink, p))
+            return false;
+    return true;
+}
+
+bool topics_has_credit(struct topics *topics, const struct slice *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!target_has_credit(topics, names[i]))
+            return false;
+    return true;
+}
+
 size_t topics_count(const struct session *session)
 {
     return session->topics ? session->topics->wanted : 0;

@@ -23,6 +23,8 @@ void topics_subscribe(struct topics *, struct session *, const struct slice *nam
                       uint64_t request);
 void topics_unsubscribe(struct topics *, struct session *, const struct slice *names, size_t count,
                         uint64_t request);
+/* Whether the partitions that a change of these names goes to take frames of clients now. */
+bool topics_has_credit(struct topics *, const struct slice *names, size_t count);
 /* Subscriptions of the session, counting what is on its way in and not what is on its way out. */
 size_t topics_count(const struct session *);
 bool topics_has(const struct session *, struct slice name);

@@ -1,0 +1,250 @@
+#include "gateway/protocols/realtime.h"
+
+#include "gateway/handshake.h"
+#include "gateway/uplink.h"
+
+#include <time.h>
+
+#define SCRATCH_KEEP_BYTES (256u << 10)
+
+static const struct slice no_id;
+
+struct buffer *realtime_scratch(void)
+{
+    static struct buffer scratch;
+
+    buffer_reset(&scratch, SCRATCH_KEEP_BYTES);
+    return &scratch;
+}
+
+uint64_t realtime_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int64_t realtime_now_s(void)
+{
+    return (int64_t)(realtime_now_ms() / 1000);
+}
+
+void realtime_error(struct session *session, struct slice id, enum realtime_code code,
+                    const char *message, struct slice details)
+{
+    struct buffer *out = realtime_scratch();
+
+    realtime_encode_error(out, id, code, message, details);
+    session_send_text(session, buffer_slice(out));
+    gateway_count(GATEWAY_CLIENT_ERRORS, 1);
+}
+
+void realtime_ack(struct session *session, struct slice id, const char *status)
+{
+    struct buffer *out = realtime_scratch();
+
+    realtime_encode_ack(out, id, id, status);
+    session_send_text(session, buffer_slice(out));
+}
+
+/* ---- the connection's life ---- */
+
+/* A key that is not known is the token's fault once the keys are here. */
+static int refusal_status(struct gateway *gateway, enum verifier_result result)
+{
+    return result == VERIFIER_UNAVAILABLE && !verifier_ready(gateway->verifier) ? 503 : 401;
+}
+
+static void on_identify(struct handshake *handshake)
+{
+    struct gateway *gateway = handshake_gateway(handshake);
+    struct slice token = handshake_token(handshake);
+    uint64_t flags = slice_is(handshake_query(handshake, "ack"), "1") ? CONNECTION_FLAG_ACK : 0;
+    struct identity identity = {0};
+    enum verifier_result result =
+        verifier_check(gateway->verifier, token, realtime_now_s(), &identity);
+
+    if (result == VERIFIER_OK)
+        handshake_accept(handshake, &identity, flags);
+    else
+        handshake_refuse(handshake, refusal_status(gateway, result), verifier_reason(result));
+}
+
+static void on_open(struct session *session)
+{
+    struct realtime_state *state = session->protocol_state;
+    struct buffer *out = realtime_scratch();
+
+    TAILQ_INIT(&state->changes);
+    state->opened_s = realtime_now_s();
+    realtime_join_user(session);
+    realtime_encode_welcome(out, session->gateway->bits, session->id, state->opened_s);
+    session_send_text(session, buffer_slice(out));
+}
+
+static void on_close(struct session *session)
+{
+    realtime_forget_changes(session);
+    realtime_leave_user(session);
+}
+
+static void send_auth_status(struct session *session, const char *status)
+{
+    struct buffer *out = realtime_scratch();
+
+    realtime_encode_auth_status(out, no_id, status, session->identity.expires_at, true);
+    session_send_text(session, buffer_slice(out));
+}
+
+/* At three quarters of the token's life. */
+static bool expiry_is_near(const struct session *session, uint64_t wall_ms)
+{
+    const struct realtime_state *state = session->protocol_state;
+    int64_t end = session->identity.expires_at;
+    int64_t begin = session->identity.issued_at;
+
+    if (begin <= 0 || begin >= end)
+        begin = state->opened_s;
+    return (int64_t)wall_ms >= begin * 1000 + (end - begin) * 750;
+}
+
+static void check_token(struct session *session)
+{
+    struct realtime_state *state = session->protocol_state;
+    uint64_t wall_ms = realtime_now_ms();
+
+    if ((int64_t)(wall_ms / 1000) >= session->identity.expires_at) {
+        send_auth_status(session, "token_expired");
+        session_close(session, SESSION_CLOSE_TOKEN, "token expired");
+    } else if (!state->expiry_told && expiry_is_near(session, wall_ms)) {
+        state->expiry_told = true;
+        send_auth_status(session, "token_expiring");
+    }
+}
+
+/* One Ping for each silence: any byte of the client ends it. */
+static void ping_when_silent(struct session *session, uint64_t loop_ms)
+{
+    struct realtime_state *state = session->protocol_state;
+    uint64_t patience_ms = (uint64_t)session->gateway->settings.ping_after_ms;
+    struct buffer *out;
+
+    if (loop_ms < session->heard_ms + patience_ms || state->pinged_heard_ms == session->heard_ms)
+        return;
+    state->pinged_heard_ms = session->heard_ms;
+    out = realtime_scratch();
+    realtime_encode_ping(out, realtime_now_s());
+    session_send_text(session, buffer_slice(out));
+}
+
+static void on_tick(struct session *session, uint64_t loop_ms)
+{
+    ping_when_silent(session, loop_ms);
+    check_token(session);
+}
+
+/* ---- replies of routers ---- */
+
+static struct slice id_for(uint64_t request, struct slice id)
+{
+    return realtime_id_is_clients(request) ? id : no_id;
+}
+
+static void on_publish_reply(struct session *session, const struct frame_publish_reply *reply)
+{
+    struct buffer *out = realtime_scratch();
+
+    realtime_encode_ack_recipients(out, id_for(reply->request, reply->id), reply->id,
+                                   reply->recipients);
+    session_send_text(session, buffer_slice(out));
+}
+
+static void tell_not_connected(struct session *session, const struct frame_direct_reply *reply,
+                               const char *details)
+{
+    struct buffer message = {0}, text = {0};
+
+    buffer_append_text(&message, "User ");
+    buffer_append_slice(&message, reply->to);
+    buffer_append(&message, " not found or not connected", sizeof(" not found or not connected"));
+    buffer_append_text(&text, "{\"message_id\":");
+    buffer_append_json_string(&text, reply->id);
+    buffer_append_text(&text, details);
+    realtime_error(session, id_for(reply->request, reply->id), REALTIME_NOT_FOUND, message.data,
+                   buffer_slice(&text));
+    buffer_finish(&message);
+    buffer_finish(&text);
+}
+
+static void on_direct_reply(struct session *session, const struct frame_direct_reply *reply)
+{
+    /* Ack with a status, or the source's Error with what it adds to details. */
+    static const struct {
+        const char *ack, *details;
+    } answers[] = {
+        [DIRECT_DELIVERED] = {.ack = "delivered"},
+        [DIRECT_BACKLOGGED] = {.ack = "queued"},
+        [DIRECT_QUEUED] = {.details = ",\"queued\":true}"},
+        [DIRECT_MAILBOX_FULL] = {.details = ",\"queued\":false,\"reason\":\"mailbox_full\"}"},
+        [DIRECT_DISCARDED] = {.details = ",\"queued\":false}"},
+    };
+    struct buffer *out;
+
+    if (reply->status >= sizeof(answers) / sizeof(answers[0]))
+        return;
+    if (answers[reply->status].ack == NULL) {
+        tell_not_connected(session, reply, answers[reply->status].details);
+        return;
+    }
+    out = realtime_scratch();
+    realtime_encode_ack_delivered(out, id_for(reply->request, reply->id), reply->id,
+                                  answers[reply->status].ack, &reply->delivered);
+    session_send_text(session, buffer_slice(out));
+}
+
+static void on_request_refused(struct session *session, const struct frame_request_refused *reply)
+{
+    static const struct {
+        enum realtime_code code;
+        const char *message;
+    } reasons[] = {
+        {REALTIME_BAD_REQUEST, "the request was refused"},
+        {REALTIME_FORBIDDEN, "this is not permitted"},
+        {REALTIME_NOT_FOUND, "there is no such thing"},
+        {REALTIME_RATE_LIMITED, "too many requests"},
+        {REALTIME_UNAVAILABLE, "the service cannot take this now"},
+        {REALTIME_INTERNAL, "the service could not do this"},
+    };
+    struct buffer details = {0};
+    size_t i = 0;
+
+    while (reasons[i].code != REALTIME_INTERNAL && reasons[i].code != reply->code)
+        i++;
+    buffer_append_text(&details, "{\"message_id\":");
+    buffer_append_json_string(&details, reply->id);
+    buffer_append_byte(&details, '}');
+    realtime_error(session, id_for(reply->request, reply->id), reasons[i].code, reasons[i].message,
+                   buffer_slice(&details));
+    buffer_finish(&details);
+}
+
+const struct protocol protocol_realtime = {
+    .name = "realtime",
+    .endpoint = "/ws",
+    .id = FRAME_PROTOCOL_REALTIME,
+    .state_size = sizeof(struct realtime_state),
+    .identify = on_identify,
+    .open = on_open,
+    .on_text = realtime_on_text,
+    .on_binary = realtime_on_binary,
+    .on_direct_reply = on_direct_reply,
+    .on_publish_reply = on_publish_reply,
+    .on_request_refused = on_request_refused,
+    .on_subscribed = realtime_on_subscribed,
+    .encode_delivery = realtime_encode_delivery,
+    .encode_topic_message = realtime_encode_topic_message,
+    .encode_presence = realtime_encode_presence,
+    .on_tick = on_tick,
+    .close = on_close,
+};

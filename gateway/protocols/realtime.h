@@ -1,0 +1,131 @@
+/*
+ * realtime: JSON messages {type, data, id?, timestamp?, metadata?} on /ws
+ * (docs/protocols/realtime.md). realtime.c has the life of a connection and what comes from
+ * routers, realtime_requests.c what clients ask for, realtime_encode.c every message that is sent.
+ */
+#ifndef GATEWAY_PROTOCOLS_REALTIME_H
+#define GATEWAY_PROTOCOLS_REALTIME_H
+
+#include "common/json.h"
+#include "gateway/protocol.h"
+#include "gateway/rate.h"
+#include "gateway/session.h"
+
+#include <sys/queue.h>
+
+extern const struct protocol protocol_realtime;
+
+/* Codes of Error messages. */
+enum realtime_code {
+    REALTIME_BAD_REQUEST = 400,
+    REALTIME_UNAUTHORIZED = 401,
+    REALTIME_FORBIDDEN = 403,
+    REALTIME_NOT_FOUND = 404,
+    REALTIME_RATE_LIMITED = 429,
+    REALTIME_INTERNAL = 500,
+    REALTIME_UNAVAILABLE = 503,
+};
+
+/* What a connection has buckets for, each with a limit of its own. */
+enum realtime_rate {
+    REALTIME_RATE_CONNECTION,
+    REALTIME_RATE_SUBSCRIBE,
+    REALTIME_RATE_BROADCAST,
+    REALTIME_RATE_DIRECT,
+    REALTIME_RATE_ACK,
+    REALTIME_RATES,
+};
+
+/* A Subscribe or Unsubscribe whose Status is to be sent when it is in force. */
+struct realtime_change;
+TAILQ_HEAD(realtime_changes, realtime_change);
+
+struct realtime_state {
+    struct rate_bucket buckets[REALTIME_RATES];
+    struct rate_user *user; /* shared by the user's sessions here */
+    struct realtime_changes changes;
+    size_t changes_bytes;
+    uint64_t pinged_heard_ms; /* heard_ms of the session when it was pinged last */
+    int64_t opened_s;         /* Unix seconds */
+    bool expiry_told;         /* token_expiring has been sent for this token */
+};
+
+/* One message of a client; valid during its handling. */
+struct realtime_request {
+    struct session *session;
+    struct realtime_state *state;
+    const struct json *json;
+    const struct json_value *root, *data;
+    struct slice id; /* data is NULL when it has none */
+};
+
+/* ---- realtime.c ---- */
+/* An empty buffer for one message to be sent; shared by all. */
+struct buffer *realtime_scratch(void);
+/* details: a JSON object, or empty for {}. */
+void realtime_error(struct session *, struct slice id, enum realtime_code, const char *message,
+                    struct slice details);
+/* An Ack {message_id, status}, with the request's id. */
+void realtime_ack(struct session *, struct slice id, const char *status);
+/* Of the wall clock. */
+uint64_t realtime_now_ms(void);
+int64_t realtime_now_s(void);
+
+/* ---- realtime_requests.c: the message as a whole, rate limits, dispatch ---- */
+void realtime_on_text(struct session *, struct slice message);
+void realtime_on_binary(struct session *, struct slice message);
+/* The buckets that the user's sessions share. */
+void realtime_join_user(struct session *);
+void realtime_leave_user(struct session *);
+/* Answers 400 or 403 about a field. Return false, so that a check can end in them. */
+bool realtime_refuse_field(const struct realtime_request *, const char *field, const char *message);
+bool realtime_forbid(const struct realtime_request *, const char *field, const char *message);
+/* Answers 503 with the time after which to try again. */
+void realtime_unavailable(const struct realtime_request *);
+/* A member of data that must be a string; answers and returns false if it is none. */
+bool realtime_need_string(const struct realtime_request *, const char *field, struct slice *text);
+/* The topics that a token lists (NULL: all but those that begin with '$') cover the name. */
+bool realtime_permits(char *const *patterns, struct slice name);
+
+/* ---- realtime_commands.c and realtime_subscribe.c: what clients ask for ---- */
+void realtime_do_ping(struct realtime_request *);
+void realtime_do_pong(struct realtime_request *);
+void realtime_do_broadcast(struct realtime_request *);
+void realtime_do_direct_message(struct realtime_request *);
+void realtime_do_presence(struct realtime_request *);
+void realtime_do_auth(struct realtime_request *);
+void realtime_do_ack(struct realtime_request *);
+void realtime_do_subscribe(struct realtime_request *);
+void realtime_do_unsubscribe(struct realtime_request *);
+/* Numbers of requests say whether the id in the reply is the client's own. */
+bool realtime_id_is_clients(uint64_t request);
+/* A change of subscriptions is in force: sends its Status, and the Ack. */
+void realtime_on_subscribed(struct session *, uint64_t request);
+void realtime_forget_changes(struct session *);
+
+/* ---- realtime_encode.c: appends one message; id may have data NULL (none) ---- */
+void realtime_encode_welcome(struct buffer *, uint64_t gateway_bits, uint64_t connection,
+                             int64_t now_s);
+void realtime_encode_ping(struct buffer *, int64_t now_s);
+/* timestamp: a JSON value. */
+void realtime_encode_pong(struct buffer *, struct slice id, struct slice timestamp);
+/* topics: a JSON array. */
+void realtime_encode_subscriptions(struct buffer *, struct slice id, const char *status,
+                                   struct slice topics, size_t active);
+void realtime_encode_ack(struct buffer *, struct slice id, struct slice message_id,
+                         const char *status);
+void realtime_encode_ack_recipients(struct buffer *, struct slice id, struct slice message_id,
+                                    uint64_t recipients);
+/* delivered: pairs of gateway bits and connection. */
+void realtime_encode_ack_delivered(struct buffer *, struct slice id, struct slice message_id,
+                                   const char *status, const struct frame_u64s *delivered);
+void realtime_encode_error(struct buffer *, struct slice id, enum realtime_code,
+                           const char *message, struct slice details);
+void realtime_encode_auth_status(struct buffer *, struct slice id, const char *status,
+                                 int64_t expires_at, bool refresh_required);
+void realtime_encode_delivery(struct buffer *, const struct frame_message_delivery *, int *opcode);
+void realtime_encode_topic_message(struct buffer *, const struct frame_topic_message *,
+                                   int *opcode);
+void realtime_encode_presence(struct buffer *, const struct frame_presence_state *, int *opcode);
+
+#endif

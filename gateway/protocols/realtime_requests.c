@@ -1,0 +1,288 @@
+#include "common/topic.h"
+#include "gateway/protocols/realtime.h"
+
+#include <errno.h>
+
+#define ID_MAX 128
+#define RETRY_AFTER_MS 1000
+
+struct command {
+    const char *type;
+    void (*handle)(struct realtime_request *);
+    enum realtime_rate
+        rate; /* its own limit; REALTIME_RATE_CONNECTION: only those of all messages */
+};
+
+static const struct command commands[] = {
+    {"Ping", realtime_do_ping, REALTIME_RATE_CONNECTION},
+    {"Pong", realtime_do_pong, REALTIME_RATE_CONNECTION},
+    {"Subscribe", realtime_do_subscribe, REALTIME_RATE_SUBSCRIBE},
+    {"Unsubscribe", realtime_do_unsubscribe, REALTIME_RATE_CONNECTION},
+    {"Broadcast", realtime_do_broadcast, REALTIME_RATE_BROADCAST},
+    {"DirectMessage", realtime_do_direct_message, REALTIME_RATE_DIRECT},
+    {"Presence", realtime_do_presence, REALTIME_RATE_CONNECTION},
+    {"Auth", realtime_do_auth, REALTIME_RATE_CONNECTION},
+    {"Ack", realtime_do_ack, REALTIME_RATE_ACK},
+};
+
+static const struct rate rates[REALTIME_RATES] = {
+    [REALTIME_RATE_CONNECTION] = {.per_second = 100, .burst = 200},
+    [REALTIME_RATE_SUBSCRIBE] = {.per_second = 10, .burst = 20},
+    [REALTIME_RATE_BROADCAST] = {.per_second = 50, .burst = 100},
+    [REALTIME_RATE_DIRECT] = {.per_second = 200, .burst = 400},
+    [REALTIME_RATE_ACK] = {.per_second = 1000, .burst = 2000},
+};
+static const struct rate user_rate = {.per_second = 500, .burst = 1000};
+
+/* ---- answers ---- */
+
+static void blame(const struct realtime_request *request, enum realtime_code code,
+                  const char *field, const char *message)
+{
+    struct buffer details = {0};
+
+    buffer_append_text(&details, "{\"field\":");
+    buffer_append_json_string(&details, slice_text(field));
+    buffer_append_byte(&details, '}');
+    realtime_error(request->session, request->id, code, message, buffer_slice(&details));
+    buffer_finish(&details);
+}
+
+bool realtime_refuse_field(const struct realtime_request *request, const char *field,
+                           const char *message)
+{
+    blame(request, REALTIME_BAD_REQUEST, field, message);
+    return false;
+}
+
+bool realtime_forbid(const struct realtime_request *request, const char *field, const char *message)
+{
+    blame(request, REALTIME_FORBIDDEN, field, message);
+    return false;
+}
+
+static void retry_later(const struct realtime_request *request, enum realtime_code code,
+                        const char *message, uint64_t retry_after_ms)
+{
+    struct buffer details = {0};
+
+    buffer_append_text(&details, "{\"retry_after_ms\":");
+    buffer_append_u64(&details, retry_after_ms);
+    buffer_append_byte(&details, '}');
+    realtime_error(request->session, request->id, code, message, buffer_slice(&details));
+    buffer_finish(&details);
+}
+
+void realtime_unavailable(const struct realtime_request *request)
+{
+    gateway_count(GATEWAY_CREDIT_REFUSED, 1);
+    retry_later(request, REALTIME_UNAVAILABLE, "the service cannot take this now", RETRY_AFTER_MS);
+}
+
+/* ---- checks that commands share ---- */
+
+bool realtime_need_string(const struct realtime_request *request, const char *field,
+                          struct slice *text)
+{
+    const struct json_value *value = json_member(request->data, field);
+
+    if (json_type(value) != JSON_STRING)
+        return realtime_refuse_field(request, field, "this must be a string");
+    *text = json_text(value);
+    return true;
+}
+
+bool realtime_permits(char *const *patterns, struct slice name)
+{
+    if (patterns == NULL)
+        return name.length > 0 && name.data[0] != '$';
+    for (; *patterns; patterns++)
+        if (topic_covers(slice_text(*patterns), name))
+            return true;
+    return false;
+}
+
+/* ---- rate limits ---- */
+
+static struct rate_users *rate_users(void)
+{
+    static struct rate_users *users;
+
+    if (users == NULL)
+        users = rate_users_create();
+    return users;
+}
+
+static uint64_t now_us(const struct session *session)
+{
+    return uv_now(session->gateway->loop) * 1000;
+}
+
+void realtime_join_user(struct session *session)
+{
+    struct realtime_state *state = session->protocol_state;
+
+    state->user = rate_user_get(rate_users(), session->user, now_us(session));
+}
+
+void realtime_leave_user(struct session *session)
+{
+    struct realtime_state *state = session->protocol_state;
+
+    rate_user_put(rate_users(), &state->user, now_us(session));
+}
+
+/* Acks answer what the server sends, as fast as it sends: only their own limit is theirs. */
+static uint64_t charge(struct realtime_state *state, enum realtime_rate rate, uint64_t now)
+{
+    uint64_t wait_ms = 0;
+
+    if (rate != REALTIME_RATE_ACK) {
+        wait_ms = rate_take(&state->buckets[REALTIME_RATE_CONNECTION],
+                            &rates[REALTIME_RATE_CONNECTION], now);
+        if (wait_ms == 0)
+            wait_ms = rate_take(rate_user_bucket(state->user), &user_rate, now);
+    }
+    if (wait_ms == 0 && rate != REALTIME_RATE_CONNECTION)
+        wait_ms = rate_take(&state->buckets[rate], &rates[rate], now);
+    return wait_ms;
+}
+
+/* Charges the message. Answers and returns false when a limit is passed: it has no effect then. */
+static bool admit(const struct realtime_request *request, enum realtime_rate rate)
+{
+    uint64_t wait_ms;
+
+    if (!request->session->gateway->settings.rate_limits)
+        return true;
+    wait_ms = charge(request->state, rate, now_us(request->session));
+    if (wait_ms == 0)
+        return true;
+    gateway_count(GATEWAY_RATE_LIMITED, 1);
+    retry_later(request, REALTIME_RATE_LIMITED, "too many messages", wait_ms);
+    return false;
+}
+
+/* ---- the message as a whole ---- */
+
+/* Why a message cannot be done; message is NULL when it can. */
+struct fault {
+    const char *field; /* NULL: none is to blame */
+    const char *message;
+};
+
+static struct fault read_text(struct realtime_request *request, struct json *json,
+                              struct slice message)
+{
+    int result = json_read(json, message);
+
+    request->json = json;
+    request->root = json_root(json);
+    if (result == -EOVERFLOW)
+        return (struct fault){NULL, "the message is nested too deeply"};
+    if (result == -EEXIST)
+        return (struct fault){NULL, "the message has a key twice in one object"};
+    if (result != 0)
+        return (struct fault){NULL, "the message is not JSON"};
+    if (json_type(request->root) != JSON_OBJECT)
+        return (struct fault){NULL, "the message must be a JSON object"};
+    return (struct fault){NULL, NULL};
+}
+
+static struct fault read_id(struct realtime_request *request)
+{
+    const struct json_value *value = json_member(request->root, "id");
+    struct slice id = json_text(value);
+
+    if (value == NULL)
+        return (struct fault){NULL, NULL};
+    if (json_type(value) != JSON_STRING || id.length == 0 || id.length > ID_MAX)
+        return (struct fault){"id", "id must be a string of 1 to 128 bytes"};
+    request->id = id;
+    return (struct fault){NULL, NULL};
+}
+
+static struct fault read_command(const struct realtime_request *request,
+                                 const struct command **command)
+{
+    const struct json_value *type = json_member(request->root, "type");
+
+    if (json_type(type) != JSON_STRING)
+        return (struct fault){"type", "type must be a string"};
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (slice_is(json_text(type), commands[i].type)) {
+            *command = &commands[i];
+            return (struct fault){NULL, NULL};
+        }
+    }
+    return (struct fault){"type", "this type is not known"};
+}
+
+static bool is_absent_or(const struct json_value *value, enum json_type type)
+{
+    return value == NULL || json_type(value) == type;
+}
+
+static struct fault read_rest(struct realtime_request *request)
+{
+    request->data = json_member(request->root, "data");
+    if (json_type(request->data) != JSON_OBJECT)
+        return (struct fault){"data", "data must be an object"};
+    if (!is_absent_or(json_member(request->root, "timestamp"), JSON_NUMBER))
+        return (struct fault){"timestamp", "timestamp must be a number"};
+    if (!is_absent_or(json_member(request->root, "metadata"), JSON_OBJECT))
+        return (struct fault){"metadata", "metadata must be an object"};
+    return (struct fault){NULL, NULL};
+}
+
+/* Reads as much as it can: a type that is known is charged as such, an id that is one is in the
+ * answer. */
+static struct fault read_message(struct realtime_request *request, struct json *json,
+                                 struct slice message, const struct command **command)
+{
+    struct fault fault = read_text(request, json, message), later;
+
+    if (fault.message)
+        return fault;
+    fault = read_id(request);
+    later = read_command(request, command);
+    if (fault.message == NULL)
+        fault = later;
+    return fault.message ? fault : read_rest(request);
+}
+
+static void refuse(const struct realtime_request *request, const struct fault *fault)
+{
+    if (fault->field)
+        realtime_refuse_field(request, fault->field, fault->message);
+    else
+        realtime_error(request->session, request->id, REALTIME_BAD_REQUEST, fault->message,
+                       slice_of(NULL, 0));
+}
+
+void realtime_on_text(struct session *session, struct slice message)
+{
+    static struct json *json;
+    struct realtime_request request = {.session = session, .state = session->protocol_state};
+    const struct command *command = NULL;
+    struct fault fault;
+
+    if (json == NULL)
+        json = json_create();
+    fault = read_message(&request, json, message, &command);
+    if (!admit(&request, command ? command->rate : REALTIME_RATE_CONNECTION))
+        return;
+    if (fault.message)
+        refuse(&request, &fault);
+    else
+        command->handle(&request);
+}
+
+void realtime_on_binary(struct session *session, struct slice message)
+{
+    const struct realtime_request request = {.session = session, .state = session->protocol_state};
+
+    (void)message;
+    if (admit(&request, REALTIME_RATE_CONNECTION))
+        realtime_refuse_field(&request, "type", "binary messages are of no type known here");
+}

@@ -1,0 +1,257 @@
+#include "common/xalloc.h"
+#include "gateway/protocols/realtime.h"
+#include "gateway/topics.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* Of one connection, that wait for partitions; beyond it 503. */
+#define CHANGES_BYTES_MAX (256u << 10)
+
+struct realtime_change {
+    TAILQ_ENTRY(realtime_change) link;
+    uint64_t number;
+    bool want;
+    size_t id_length, topics_length;
+    char text[]; /* id, then topics as a JSON array */
+};
+
+struct names {
+    struct slice *names;
+    size_t count;
+};
+
+static size_t change_size(const struct realtime_change *change)
+{
+    return sizeof(*change) + change->id_length + change->topics_length;
+}
+
+static struct slice change_id(const struct realtime_change *change)
+{
+    return slice_of(change->id_length ? change->text : NULL, change->id_length);
+}
+
+static struct slice change_topics(const struct realtime_change *change)
+{
+    return slice_of(change->text + change->id_length, change->topics_length);
+}
+
+static void detach(struct realtime_state *state, struct realtime_change *change)
+{
+    TAILQ_REMOVE(&state->changes, change, link);
+    state->changes_bytes -= change_size(change);
+}
+
+void realtime_forget_changes(struct session *session)
+{
+    struct realtime_state *state = session->protocol_state;
+    struct realtime_change *change;
+
+    while ((change = TAILQ_FIRST(&state->changes)) != NULL) {
+        detach(state, change);
+        free(change);
+    }
+}
+
+/* ---- what may be asked for ---- */
+
+/* One bad name refuses all: nothing is half applied. */
+static bool check_name(const struct realtime_request *request, const struct json_value *value,
+                       bool want)
+{
+    struct slice name = json_text(value);
+    struct buffer user = {0};
+    bool valid;
+
+    if (json_type(value) != JSON_STRING)
+        return realtime_refuse_field(request, "topics", "each topic must be a string");
+    valid = topic_pattern_valid(name) || topic_presence_user(name, &user) == 0;
+    buffer_finish(&user);
+    if (!valid)
+        return realtime_refuse_field(request, "topics", "one of the topics is malformed");
+    if (want && !realtime_permits(request->session->identity.subscribe_topics, name))
+        return realtime_forbid(request, "topics",
+                               "subscribing to one of the topics is not permitted");
+    return true;
+}
+
+static bool refuse_count(const struct realtime_request *request)
+{
+    struct buffer details = {0};
+
+    buffer_append_text(&details, "{\"field\":\"topics\",\"limit\":");
+    buffer_append_u64(&details, (uint64_t)request->session->gateway->settings.subscriptions);
+    buffer_append_text(&details, ",\"active_subscriptions\":");
+    buffer_append_u64(&details, topics_count(request->session));
+    buffer_append_byte(&details, '}');
+    realtime_error(request->session, request->id, REALTIME_BAD_REQUEST,
+                   "too many subscriptions on this connection", buffer_slice(&details));
+    buffer_finish(&details);
+    return false;
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    const struct slice *a = left, *b = right;
+
+    if (a->length != b->length)
+        return a->length < b->length ? -1 : 1;
+    return memcmp(a->data, b->data, a->length);
+}
+
+/* Names that are new to the session, each once. Sorts them. */
+static size_t count_new(const struct session *session, struct names *names)
+{
+    size_t count = 0;
+
+    qsort(names->names, names->count, sizeof(*names->names), compare_names);
+    for (size_t i = 0; i < names->count; i++)
+        if ((i == 0 || !slice_equal(names->names[i - 1], names->names[i])) &&
+            !topics_has(session, names->names[i]))
+            count++;
+    return count;
+}
+
+static bool check_count(const struct realtime_request *request, struct names *names)
+{
+    size_t limit = (size_t)request->session->gateway->settings.subscriptions;
+    size_t now = topics_count(request->session);
+
+    if (now + names->count <= limit || now + count_new(request->session, names) <= limit)
+        return true;
+    return refuse_count(request);
+}
+
+/* Answers and returns false if one of them cannot be; else the names are the caller's to free. */
+static bool read_names(const struct realtime_request *request, bool want, struct names *names)
+{
+    const struct json_value *list = json_member(request->data, "topics");
+    const struct json_value *value = json_first(list);
+    size_t count = json_count(list);
+
+    if (json_type(list) != JSON_ARRAY)
+        return realtime_refuse_field(request, "topics", "topics must be a list of strings");
+    if (count > (size_t)request->session->gateway->settings.subscriptions)
+        return refuse_count(request);
+    names->names = xmalloc((count + 1) * sizeof(*names->names));
+    names->count = 0;
+    for (; names->count < count; value = json_next(value)) {
+        if (!check_name(request, value, want)) {
+            free(names->names);
+            return false;
+        }
+        names->names[names->count++] = json_text(value);
+    }
+    return true;
+}
+
+/* ---- the change ---- */
+
+static struct realtime_change *remember(const struct realtime_request *request,
+                                        const struct buffer *topics, bool want)
+{
+    static uint64_t last;
+    struct realtime_change *change = xmalloc(sizeof(*change) + request->id.length + topics->length);
+
+    change->number = ++last;
+    change->want = want;
+    change->id_length = request->id.length;
+    change->topics_length = topics->length;
+    if (request->id.length > 0)
+        memcpy(change->text, request->id.data, request->id.length);
+    memcpy(change->text + request->id.length, topics->data, topics->length);
+    TAILQ_INSERT_TAIL(&request->state->changes, change, link);
+    request->state->changes_bytes += change_size(change);
+    return change;
+}
+
+/* Names that are valid need no escapes. */
+static void write_names(struct buffer *out, const struct names *names)
+{
+    buffer_append_byte(out, '[');
+    for (size_t i = 0; i < names->count; i++) {
+        buffer_append_text(out, i ? ",\"" : "\"");
+        buffer_append_slice(out, names->names[i]);
+        buffer_append_byte(out, '"');
+    }
+    buffer_append_byte(out, ']');
+}
+
+static bool has_room(const struct realtime_request *request, const struct buffer *topics)
+{
+    size_t held = request->state->changes_bytes;
+
+    return held == 0 || held + topics->length <= CHANGES_BYTES_MAX;
+}
+
+static void apply(const struct realtime_request *request, const struct names *names,
+                  const struct buffer *written, bool want)
+{
+    struct session *session = request->session;
+    struct topics *topics = session->gateway->topics;
+    const struct realtime_change *change = remember(request, written, want);
+
+    /* The change may be in force at once, and gone. */
+    if (want)
+        topics_subscribe(topics, session, names->names, names->count, change->number);
+    else
+        topics_unsubscribe(topics, session, names->names, names->count, change->number);
+}
+
+static void change_subscriptions(const struct realtime_request *request, bool want)
+{
+    struct topics *topics = request->session->gateway->topics;
+    struct buffer written = {0};
+    struct names names = {0};
+
+    if (!read_names(request, want, &names))
+        return;
+    write_names(&written, &names);
+    if (!topics_has_credit(topics, names.names, names.count) || !has_room(request, &written))
+        realtime_unavailable(request);
+    else if (!want || check_count(request, &names))
+        apply(request, &names, &written, want);
+    buffer_finish(&written);
+    free(names.names);
+}
+
+void realtime_do_subscribe(struct realtime_request *request)
+{
+    change_subscriptions(request, true);
+}
+
+void realtime_do_unsubscribe(struct realtime_request *request)
+{
+    change_subscriptions(request, false);
+}
+
+static struct realtime_change *find(const struct realtime_state *state, uint64_t number)
+{
+    struct realtime_change *change;
+
+    TAILQ_FOREACH(change, &state->changes, link)
+    {
+        if (change->number == number)
+            return change;
+    }
+    return NULL;
+}
+
+void realtime_on_subscribed(struct session *session, uint64_t request)
+{
+    struct realtime_state *state = session->protocol_state;
+    struct realtime_change *change = find(state, request);
+    struct buffer *out = realtime_scratch();
+    const char *status;
+
+    if (change == NULL)
+        return;
+    detach(state, change); /* sending may close the session */
+    status = change->want ? "subscribed" : "unsubscribed";
+    realtime_encode_subscriptions(out, change_id(change), status, change_topics(change),
+                                  topics_count(session));
+    session_send_text(session, buffer_slice(out));
+    if (change->id_length > 0)
+        realtime_ack(session, change_id(change), status);
+    free(change);
+}
