@@ -51,6 +51,8 @@ void engine_load_timer(struct engine *, struct slice member, uint64_t due_ms);
 void engine_load_recent(struct engine *, struct number entry, struct slice frames);
 /* An entry of a gateway's output stream, in order: what is in it is unconfirmed. */
 void engine_load_output(struct engine *, struct slice gateway, struct number entry, struct slice frames);
+/* Calls visit for each gateway that was loaded. */
+void engine_each_gateway(struct engine *, void (*visit)(void *arg, struct slice gateway), void *arg);
 /* Calls visit for each user who must be fetched (engine_user) before engine_load_finish: the connected ones and those with timers. */
 void engine_load_users(struct engine *, void (*visit)(void *arg, struct slice user), void *arg);
 /* now_ms: Redis time. From now on engine_begin is allowed; the first commit writes an entry to each gateway. */
@@ -94,6 +96,9 @@ bool engine_next_page(struct engine *, struct slice *user, struct number *after)
 uint64_t engine_due_ms(const struct engine *);
 /* Redis did not answer for a while or the input was not read: no gateway counts as silent before now_ms. */
 void engine_forgive_silence(struct engine *, uint64_t now_ms);
+
+/* Whether a frame of this type, sent to a router, has a handler. */
+bool engine_handles(enum frame_type);
 
 /* ---- for tests and metrics ---- */
 struct engine_sizes {

@@ -123,6 +123,13 @@ void engine_load_output(struct engine *engine, struct slice id, struct number en
     gateway_record(gateway, entry, 0, NULL, frames.length);
 }
 
+void engine_each_gateway(struct engine *engine, void (*visit)(void *arg, struct slice gateway),
+                         void *arg)
+{
+    for (struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next)
+        visit(arg, slice_text(gateway->id));
+}
+
 void engine_load_users(struct engine *engine, void (*visit)(void *arg, struct slice user),
                        void *arg)
 {
@@ -190,6 +197,8 @@ void engine_user(struct engine *engine, struct slice id, const struct engine_fie
     /* A status without a connection, and nobody waiting to end it, is left over from a Redis that lost the rest. */
     if (user->connection_count == 0 && user->grace_ms == 0)
         user->status = PRESENCE_OFFLINE;
+    else if (user->status == PRESENCE_OFFLINE && user->connection_count)
+        user->status = PRESENCE_ONLINE;
     user->window_complete = user->mailbox_count == 0;
     if (engine->loading)
         mailbox_load_finish(engine, user);

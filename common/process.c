@@ -1,0 +1,184 @@
+#include "common/process.h"
+
+#include "common/buffer.h"
+#include "common/deployment.h"
+#include "common/log.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void name_process(struct process *process)
+{
+    char host[32] = "localhost";
+
+    if (process->settings.name[0] != '\0') {
+        snprintf(process->name, sizeof(process->name), "%s", process->settings.name);
+        return;
+    }
+    gethostname(host, sizeof(host) - 1);
+    snprintf(process->name, sizeof(process->name), "%s-%s-%d", process->kind->name, host, getpid());
+}
+
+/* Settings and log. Returns 0, or -1 when the operator has been told. */
+static int prepare(struct process *process)
+{
+    struct buffer error = {0};
+    int result = settings_read(&process->settings, process->kind->settings, &error);
+
+    if (result < 0)
+        fprintf(stderr, "%s: %.*s\n", process->kind->name, (int)error.length, error.data);
+    buffer_finish(&error);
+    if (result < 0)
+        return -1;
+    name_process(process);
+    if (log_init(process->name, process->settings.log) < 0) {
+        fprintf(stderr, "%s: TRUNKLINE_LOG: must be text or json, then :error, :warn, :info or :debug\n",
+                process->kind->name);
+        return -1;
+    }
+    if (bus_address_parse(process->settings.redis, &process->address) < 0) {
+        fprintf(stderr, "%s: TRUNKLINE_REDIS: must be redis://[user:password@]host[:port]\n",
+                process->kind->name);
+        return -1;
+    }
+    snprintf(process->deployment.prefix, sizeof(process->deployment.prefix), "%s",
+             process->settings.prefix);
+    return 0;
+}
+
+static void finish(struct process *process)
+{
+    if (process->finished)
+        return;
+    process->finished = true;
+    process->kind->on_finish(process);
+    bus_destroy(&process->bus);
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&process->signals[i], NULL);
+}
+
+void process_end(struct process *process)
+{
+    finish(process);
+}
+
+void process_fail(struct process *process, const char *format, ...)
+{
+    va_list arguments;
+
+    fprintf(stderr, "%s: ", process->kind->name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    process->status = 1;
+    finish(process);
+}
+
+static void on_agreed(void *arg, const char *error)
+{
+    struct process *process = arg;
+
+    if (process->finished)
+        return;
+    if (error != NULL) {
+        process_fail(process, "%s", error);
+        return;
+    }
+    if (!process->ready) {
+        process->ready = true;
+        process->kind->on_ready(process);
+    } else {
+        log_info("Redis is back");
+    }
+    if (!process->finished && process->kind->on_up != NULL)
+        process->kind->on_up(process);
+}
+
+static void on_bus_up(void *arg)
+{
+    struct process *process = arg;
+
+    deployment_agree(&process->deployment, process->bus, &process->settings, on_agreed, process);
+}
+
+static void on_bus_down(void *arg, const char *reason)
+{
+    struct process *process = arg;
+
+    if (process->finished)
+        return;
+    if (!process->ready) {
+        process_fail(process, "TRUNKLINE_REDIS: %s", reason);
+        return;
+    }
+    log_warn("Redis is away: %s", reason);
+    if (process->kind->on_down != NULL)
+        process->kind->on_down(process);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct process *process = handle->data;
+
+    log_info("%s: stopping", strsignal(number));
+    if (process->stopping || !process->ready) {
+        finish(process);
+        return;
+    }
+    process->stopping = true;
+    process->kind->on_stop(process);
+}
+
+static void start(struct process *process)
+{
+    static const int signals[2] = {SIGINT, SIGTERM};
+    struct bus_options options = {
+        .address = &process->address,
+        .client_name = process->name,
+        .on_up = on_bus_up,
+        .on_down = on_bus_down,
+        .arg = process,
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    uv_loop_init(&process->loop);
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&process->loop, &process->signals[i]);
+        process->signals[i].data = process;
+        uv_signal_start(&process->signals[i], on_signal, signals[i]);
+    }
+    process->bus = bus_create(&process->loop, &options);
+    process->kind->on_connecting(process);
+}
+
+int process_main(struct process *process, const struct process_kind *kind, int argc, char **argv)
+{
+    int asked = settings_arguments(argc, argv, kind->settings);
+
+    if (asked != 0)
+        return asked < 0;
+    process->kind = kind;
+    if (prepare(process) < 0)
+        return 1;
+    start(process);
+    uv_run(&process->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&process->loop);
+    return process->status;
+}

@@ -1,0 +1,53 @@
+/*
+ * The life of a process, the same for all three kinds: settings, log, loop, Redis, agreement on the deployment, running, an orderly
+ * end. What is wrong at the start is one line on stderr and exit 1; what goes wrong later is a state, logged when it changes.
+ */
+#ifndef COMMON_PROCESS_H
+#define COMMON_PROCESS_H
+
+#include "common/bus.h"
+#include "common/keys.h"
+#include "common/settings.h"
+
+#include <uv.h>
+
+struct process;
+
+struct process_kind {
+    const char *name; /* "router" */
+    enum settings_process settings;
+    /* The bus was made and is not connected yet: scripts are added here. */
+    void (*on_connecting)(struct process *);
+    /* Redis answers and all agree on the deployment: the first time, and each time. */
+    void (*on_ready)(struct process *);
+    void (*on_up)(struct process *);
+    /* Redis is away. Only after on_ready. */
+    void (*on_down)(struct process *);
+    /* SIGTERM or SIGINT: must end in process_end, now or later. */
+    void (*on_stop)(struct process *);
+    /* Closes all it has on the loop, in reverse order, and the bus. */
+    void (*on_finish)(struct process *);
+};
+
+struct process {
+    const struct process_kind *kind;
+    uv_loop_t loop;
+    struct settings settings;
+    struct bus_address address;
+    struct deployment deployment;
+    char name[64];
+    struct bus *bus;
+
+    uv_signal_t signals[2];
+    bool ready, stopping, finished;
+    int status;
+};
+
+/* Runs until the end; returns the exit status. Called by main and nobody else. */
+int process_main(struct process *, const struct process_kind *, int argc, char **argv);
+/* Ends with status 0: on_finish, then the loop runs out. */
+void process_end(struct process *);
+/* A start that cannot succeed: the line goes to stderr, the exit status is 1. */
+void process_fail(struct process *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

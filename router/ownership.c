@@ -1,0 +1,181 @@
+#include "router/ownership.h"
+
+#include "common/embed.h"
+#include "common/log.h"
+#include "common/xalloc.h"
+#include "router/partition.h"
+
+#include <stdlib.h>
+
+EMBED(routers_lua, "router/routers.lua");
+
+static struct bus_script routers_script = {.name = "routers", .text = routers_lua};
+
+/* Signs of life: a router that gave none for three of them does not count. */
+#define SIGN_MS 1000
+#define SIGN_TIMEOUT_MS "3000"
+/* How often free partitions are tried while this router has less than its share. */
+#define TAKE_MS 200
+
+struct ownership {
+    struct router *router;
+    uv_timer_t timer;
+    uint32_t share;      /* partitions this router should have; 0: not known */
+    uint64_t signed_ms;  /* loop time of the last sign of life */
+    bool leaving;
+    uint64_t leave_by_ms;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+void ownership_add_scripts(struct bus *bus)
+{
+    bus_add_script(bus, &routers_script);
+}
+
+static uint32_t held(const struct ownership *ownership)
+{
+    uint32_t count = 0;
+
+    for (uint32_t p = 0; p < ownership->router->deployment.partitions; p++)
+        count += partition_state(ownership->router->partitions[p]) != PARTITION_FREE;
+    return count;
+}
+
+static void release_some(struct ownership *ownership, uint32_t too_many)
+{
+    for (uint32_t p = ownership->router->deployment.partitions; p-- > 0 && too_many;) {
+        struct partition *partition = ownership->router->partitions[p];
+
+        if (partition_state(partition) != PARTITION_SERVING)
+            continue;
+        partition_release(partition);
+        too_many--;
+    }
+}
+
+static void take_some(struct ownership *ownership, uint32_t too_few)
+{
+    uint32_t partitions = ownership->router->deployment.partitions;
+    /* Routers that start together do not all try the same ones first. */
+    uint32_t start = (uint32_t)rand() % partitions;
+
+    for (uint32_t i = 0; i < partitions && too_few; i++) {
+        struct partition *partition = ownership->router->partitions[(start + i) % partitions];
+
+        if (partition_state(partition) != PARTITION_FREE)
+            continue;
+        partition_take(partition);
+        too_few--;
+    }
+}
+
+static void balance(struct ownership *ownership)
+{
+    uint32_t have = held(ownership);
+
+    if (ownership->share == 0 || ownership->leaving)
+        return;
+    if (have > ownership->share)
+        release_some(ownership, have - ownership->share);
+    else if (have < ownership->share)
+        take_some(ownership, ownership->share - have);
+}
+
+static void on_routers(void *arg, const struct bus_reply *reply)
+{
+    struct ownership *ownership = arg;
+    uint32_t partitions = ownership->router->deployment.partitions;
+    uint32_t routers = (uint32_t)bus_reply_count(reply);
+    uint32_t share;
+
+    if (routers == 0)
+        return;
+    share = (partitions + routers - 1) / routers;
+    if (share != ownership->share)
+        log_info("%u router%s: this one's share is %u of %u partitions", routers,
+                 routers == 1 ? "" : "s", share, partitions);
+    ownership->share = share;
+    balance(ownership);
+}
+
+static void sign(struct ownership *ownership, bool leave)
+{
+    struct router *router = ownership->router;
+    struct buffer key = {0};
+    struct slice argv[4];
+
+    key_global(&key, &router->deployment, "routers", (struct slice){0});
+    argv[0] = buffer_slice(&key);
+    argv[1] = slice_text(router->id);
+    argv[2] = slice_text(SIGN_TIMEOUT_MS);
+    argv[3] = slice_text(leave ? "1" : "0");
+    if (bus_eval(router->bus, &routers_script, leave ? NULL : on_routers, ownership, 1, 4, argv) == 0)
+        ownership->signed_ms = uv_now(router->loop);
+    buffer_finish(&key);
+}
+
+static void leave_on_timer(struct ownership *ownership)
+{
+    void (*done)(void *) = ownership->done;
+
+    if (done == NULL ||
+        (held(ownership) && uv_now(ownership->router->loop) < ownership->leave_by_ms))
+        return;
+    ownership->done = NULL;
+    done(ownership->done_arg);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct ownership *ownership = timer->data;
+    struct router *router = ownership->router;
+
+    if (ownership->leaving) {
+        leave_on_timer(ownership);
+        return;
+    }
+    if (!bus_is_up(router->bus))
+        return;
+    if (ownership->signed_ms == 0 || uv_now(router->loop) - ownership->signed_ms >= SIGN_MS)
+        sign(ownership, false);
+    else
+        balance(ownership);
+}
+
+struct ownership *ownership_create(struct router *router)
+{
+    struct ownership *ownership = xcalloc(1, sizeof(*ownership));
+
+    ownership->router = router;
+    uv_timer_init(router->loop, &ownership->timer);
+    ownership->timer.data = ownership;
+    uv_timer_start(&ownership->timer, on_timer, 0, TAKE_MS);
+    return ownership;
+}
+
+static void on_timer_closed(uv_handle_t *timer)
+{
+    free(timer->data);
+}
+
+void ownership_destroy(struct ownership **ownership)
+{
+    if (*ownership == NULL)
+        return;
+    uv_close((uv_handle_t *)&(*ownership)->timer, on_timer_closed);
+    *ownership = NULL;
+}
+
+void ownership_leave(struct ownership *ownership, uint64_t timeout_ms, void (*done)(void *arg),
+                     void *arg)
+{
+    ownership->leaving = true;
+    ownership->leave_by_ms = uv_now(ownership->router->loop) + timeout_ms;
+    ownership->done = done;
+    ownership->done_arg = arg;
+    for (uint32_t p = 0; p < ownership->router->deployment.partitions; p++)
+        partition_release(ownership->router->partitions[p]);
+    sign(ownership, true);
+    uv_timer_start(&ownership->timer, on_timer, 10, 10);
+}

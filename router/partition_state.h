@@ -1,0 +1,87 @@
+/*
+ * The inside of a partition, shared by partition.c (batches and commits), load_stages.c (after a take) and nobody else.
+ */
+#ifndef ROUTER_PARTITION_STATE_H
+#define ROUTER_PARTITION_STATE_H
+
+#include "common/buffer.h"
+#include "router/effects.h"
+#include "router/partition.h"
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+/* An entry of `in` that was read and is not applied yet. */
+struct input {
+    STAILQ_ENTRY(input) link;
+    struct number id;
+    uint64_t number;
+    struct slice gateway, frames; /* in bytes */
+    bool needs_users; /* some were not in memory when it came */
+    size_t size;
+    char bytes[];
+};
+STAILQ_HEAD(input_list, input);
+
+/* A page of a mailbox that has come and waits for the next commit. */
+struct page {
+    STAILQ_ENTRY(page) link;
+    struct slice user;
+    struct engine_page_entry *entries;
+    struct engine_field *fields;
+    size_t count;
+    char *bytes;
+};
+STAILQ_HEAD(page_list, page);
+
+/* A user whose record is on its way. */
+struct fetch {
+    UT_hash_handle hh;
+    size_t length;
+    char user[];
+};
+
+struct partition {
+    struct router *router;
+    uint32_t number;
+    enum partition_state state;
+    /* Rises whenever what was asked of Redis before does not count any more. */
+    uint64_t generation;
+    struct buffer in_key;
+
+    struct engine *engine;
+    struct effects *effects;
+    uint64_t epoch, commit;
+    struct number position;      /* of the last entry applied */
+    struct number read_position; /* of the last entry read */
+    bool position_moved;         /* by the commit that is being made */
+    struct input_list inputs;
+    size_t input_bytes;
+    struct page_list pages;
+    struct fetch *fetches;       /* hash by user */
+
+    bool committing;             /* a commit has no answer yet */
+    uint64_t retry_ms;           /* loop time when it is to be sent again; 0: its answer is awaited */
+    uint64_t committed_ms;       /* loop time of the last answer */
+    bool first_commit;
+    bool releasing;
+    bool tick_sent;
+
+    size_t loads;                /* answers of a load still to come */
+    int load_stage;
+};
+
+/* Begins to load the state; ends in partition_loaded or partition_drop. */
+void partition_load(struct partition *);
+/* A user that was asked for while loading has come. */
+void partition_load_progress(struct partition *);
+/* All is in the engine. */
+void partition_loaded(struct partition *);
+/* A key of the partition as text; valid until the buffer changes. */
+struct slice partition_key(struct partition *, struct buffer *, const char *what, struct slice name);
+/* Fetches `user:<id>` unless it is on its way. */
+void partition_fetch_user(struct partition *, struct slice user);
+/* Fields of a flat array of pairs: up to max; returns how many. */
+size_t partition_fields(const struct bus_reply *pairs, struct engine_field *fields, size_t max);
+
+#endif
