@@ -17,6 +17,7 @@ struct deployment_check {
     struct deployment own; /* what this process would have */
     bool fresh;            /* its hash key is a proposal: any other will do */
     struct buffer key;     /* NUL-terminated */
+    char refusal[128];     /* of the first write that Redis refused */
     deployment_done_fn *done;
     void *arg;
 };
@@ -47,7 +48,8 @@ static bool parse_number(struct slice text, uint64_t *number)
 static bool unreadable(const struct deployment_check *check, const char *field,
                        struct buffer *error)
 {
-    buffer_appendf(error, "%s in Redis has no readable %s", check->key.data, field);
+    buffer_appendf(error, "%s in Redis has no readable %s%s%s", check->key.data, field,
+                   check->refusal[0] ? ": " : "", check->refusal);
     return false;
 }
 
@@ -189,15 +191,23 @@ static void on_fields(void *arg, const struct bus_reply *reply)
     free(check);
 }
 
-/* Refused (no memory, say) or not: HGETALL shows what is there. */
-static void write_if_missing(struct bus *bus, const struct deployment_check *check,
+/* A refusal (no memory, say) does not matter when the field is there already: HGETALL shows it. */
+static void on_written(void *arg, const struct bus_reply *reply)
+{
+    struct deployment_check *check = arg;
+
+    if (bus_reply_kind(reply) == BUS_ERROR && check->refusal[0] == '\0')
+        snprintf(check->refusal, sizeof(check->refusal), "%s", bus_reply_text(reply).data);
+}
+
+static void write_if_missing(struct bus *bus, struct deployment_check *check,
                              const struct deployment_field *field)
 {
     struct buffer value = {0};
 
     field->format(&check->own, &value);
     buffer_append_byte(&value, '\0');
-    if (bus_command_text(bus, NULL, NULL, "HSETNX", check->key.data, field->name, value.data,
+    if (bus_command_text(bus, on_written, check, "HSETNX", check->key.data, field->name, value.data,
                          NULL) < 0)
         abort();
     buffer_finish(&value);
