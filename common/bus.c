@@ -287,7 +287,7 @@ static void format_words(struct bus *bus, va_list words)
         format_argument(bus, slice_text(word));
 }
 
-static void on_reply(redisAsyncContext *, void *reply, void *data);
+static redisCallbackFn on_reply;
 
 /* Sends what was formatted. Nothing is called from here: hiredis copies it, link_add_write sees to
  * the rest. */
