@@ -1,5 +1,6 @@
 /*
- * A gateway process: what its modules share. One loop, one thread; nothing here is needed after the clients have gone elsewhere.
+ * A gateway process: what its modules share. One loop, one thread; nothing here is needed after the
+ * clients have gone elsewhere.
  */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
@@ -14,10 +15,10 @@ struct gateway {
     uv_loop_t *loop;
     struct settings settings;
     struct deployment deployment;
-    char name[64];          /* of the process, "gateway-host-123" */
-    char id[96];            /* g on the bus: the name, '-', 16 hex digits of bits; a new one each start */
-    uint64_t bits;          /* 64 random bits of this start */
-    struct bus *bus;        /* commands and scripts; never blocked */
+    char name[64];   /* of the process, "gateway-host-123" */
+    char id[96];     /* g on the bus: the name, '-', 16 hex digits of bits; a new one each start */
+    uint64_t bits;   /* 64 random bits of this start */
+    struct bus *bus; /* commands and scripts; never blocked */
     struct uplink *uplink;
     struct downlink *downlink;
     struct deliveries *deliveries;
@@ -25,7 +26,7 @@ struct gateway {
     struct sessions *sessions;
     struct verifier *verifier;
     struct listener *listener;
-    bool draining;          /* SIGTERM has come: no new connections */
+    bool draining; /* SIGTERM has come: no new connections */
 };
 
 /* The counters of a gateway. */
@@ -41,5 +42,10 @@ static inline void gateway_count(enum gateway_metric metric, uint64_t more)
 {
     gateway_metrics[metric].value += more;
 }
+
+/* Sets name, bits and id. */
+void gateway_name(struct gateway *);
+/* Brings the gauges up to date. */
+void gateway_refresh_metrics(const struct gateway *);
 
 #endif

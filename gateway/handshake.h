@@ -1,6 +1,7 @@
 /*
- * A WebSocket upgrade on its way: the request head is read, its protocol is known, who asks is being found out. Owned by the
- * listener; gone after handshake_accept or handshake_refuse, or when on_abandoned has been called (the client hung up).
+ * A WebSocket upgrade on its way: the request head is read, its protocol is known, who asks is
+ * being found out. Owned by the listener; gone after handshake_accept or handshake_refuse, or when
+ * on_abandoned has been called (the client hung up).
  */
 #ifndef GATEWAY_HANDSHAKE_H
 #define GATEWAY_HANDSHAKE_H
@@ -9,16 +10,24 @@
 #include "gateway/gateway.h"
 #include "gateway/verifier.h"
 
+struct arrival;
 struct handshake;
+struct protocol;
+
+/* For the listener: a request for the endpoint of a protocol. Answers it, or hands it to the
+ * protocol's identify. */
+void handshake_begin(struct gateway *, struct arrival *, const struct protocol *);
 
 struct gateway *handshake_gateway(struct handshake *);
-/* The value of a query parameter, percent-decoded; data is NULL when it is absent. Valid as long as the handshake. */
+/* The value of a query parameter, percent-decoded; data is NULL when it is absent. Valid as long as
+ * the handshake. */
 struct slice handshake_query(struct handshake *, const char *name);
 /* A request header's value by its lower-case name; data is NULL when it is absent. */
 struct slice handshake_header(struct handshake *, const char *name);
 /*
- * The bearer token of the request, wherever it stands: Authorization header, then ?token= or ?access_token=, then subprotocol access_token.<JWT> (which is
- * echoed in the 101). Empty when there is none.
+ * The bearer token of the request, wherever it stands: Authorization header, then ?token= or
+ * ?access_token=, then subprotocol access_token.<JWT> (which is echoed in the 101). Empty when
+ * there is none.
  */
 struct slice handshake_token(struct handshake *);
 /* identity is moved (verifier.h). flags: enum connection_flag. */

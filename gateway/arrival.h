@@ -1,0 +1,48 @@
+/*
+ * A connection between accept and its answer. Its request head is read, a whole HTTP answer is
+ * written, and each step has a deadline: a client that dawdles costs a descriptor for some seconds
+ * and nothing else.
+ */
+#ifndef GATEWAY_ARRIVAL_H
+#define GATEWAY_ARRIVAL_H
+
+#include "common/buffer.h"
+#include "gateway/request.h"
+
+#include <uv.h>
+
+struct arrival;
+struct arrivals;
+
+struct arrivals_options {
+    uv_loop_t *loop;
+    uint64_t head_timeout_ms;
+    /* A request has come: must be answered, now or later, with arrival_answer or arrival_detach. */
+    void (*on_request)(void *arg, struct arrival *);
+    /* The request was no HTTP (status 400), too long (431) or too slow (408, or 503 when the answer
+     * was not found in time). Appends the answer. */
+    void (*on_failure)(void *arg, int status, struct buffer *answer);
+    void *arg;
+};
+
+struct arrivals *arrivals_create(const struct arrivals_options *);
+/* Ends all that are left. NULL-safe; clears the pointer. */
+void arrivals_destroy(struct arrivals **);
+/* Takes descriptor (non-blocking) over. */
+void arrivals_add(struct arrivals *, int descriptor);
+
+/* Valid until it is answered. */
+const struct request *arrival_request(const struct arrival *);
+/* What came behind the head. */
+struct slice arrival_rest(const struct arrival *);
+/* Called instead of an answer when the client is gone, or was answered because its time was up: arg
+ * is to be forgotten. */
+void arrival_on_gone(struct arrival *, void (*on_gone)(void *arg), void *arg);
+/* Writes the answer, whose memory it takes, and ends the connection. */
+void arrival_answer(struct arrival *, struct buffer *answer);
+/* The descriptor, out of the loop: the caller's from now on. The request stays valid until
+ * arrival_release. */
+int arrival_detach(struct arrival *);
+void arrival_release(struct arrival *);
+
+#endif

@@ -1,0 +1,117 @@
+#include "gateway/http.h"
+
+#include "common/metrics.h"
+#include "gateway/uplink.h"
+
+#include <string.h>
+
+/* ---- statuses ---- */
+
+static const struct status {
+    int code;
+    const char *reason;
+    const char *headers; /* that the status asks for */
+} statuses[] = {
+    {200, "OK", ""},
+    {400, "Bad Request", ""},
+    {401, "Unauthorized", "WWW-Authenticate: Bearer\r\n"},
+    {403, "Forbidden", ""},
+    {404, "Not Found", ""},
+    {405, "Method Not Allowed", "Allow: GET, HEAD\r\n"},
+    {408, "Request Timeout", ""},
+    {426, "Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
+    {429, "Too Many Requests", "Retry-After: 1\r\n"},
+    {431, "Request Header Fields Too Large", ""},
+    {503, "Service Unavailable", "Retry-After: 2\r\n"},
+    {500, "Internal Server Error", ""}, /* last: any other */
+};
+
+static const struct status *find_status(int code)
+{
+    const struct status *status = statuses;
+
+    while (status->code != code && status->code != 500)
+        status++;
+    return status;
+}
+
+static void append_answer(struct buffer *out, int code, const char *type, struct slice body,
+                          bool with_body)
+{
+    const struct status *status = find_status(code);
+
+    buffer_appendf(out,
+                   "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                   "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+                   "Connection: close\r\n%s\r\n",
+                   status->code, status->reason, type, body.length, status->headers);
+    if (with_body)
+        buffer_append_slice(out, body);
+}
+
+void http_refuse(struct buffer *out, int code, const char *why, bool with_body)
+{
+    struct buffer body = {0};
+
+    buffer_appendf(&body, "{\"error\":{\"code\":%d,\"message\":", find_status(code)->code);
+    buffer_append_json_string(&body, slice_text(why));
+    buffer_append_text(&body, "}}\n");
+    append_answer(out, code, "application/json", buffer_slice(&body), with_body);
+    buffer_finish(&body);
+}
+
+/* ---- pages: each appends its body and returns its status ---- */
+
+/* The process runs its loop. */
+static int healthz_page(const struct gateway *gateway, struct buffer *body)
+{
+    buffer_append_text(body, "{\"status\":\"ok\",\"name\":");
+    buffer_append_json_string(body, slice_text(gateway->name));
+    buffer_append_text(body, "}\n");
+    return 200;
+}
+
+/* It can take clients. Red only when no partition answers: one silent partition must not take every
+ * gateway out of the balancer. */
+static int readyz_page(const struct gateway *gateway, struct buffer *body)
+{
+    uint32_t answering = uplink_partitions_answering(gateway->uplink);
+    const char *word = gateway->draining ? "draining" : answering ? "ready" : "unavailable";
+
+    buffer_appendf(body, "{\"status\":\"%s\",\"partitions_answering\":%u,\"partitions\":%u}\n",
+                   word, answering, gateway->deployment.partitions);
+    return answering && !gateway->draining ? 200 : 503;
+}
+
+static int metrics_page(const struct gateway *gateway, struct buffer *body)
+{
+    gateway_refresh_metrics(gateway);
+    metrics_text(body, gateway->name, gateway_metrics, GATEWAY_METRICS);
+    return 200;
+}
+
+static const struct {
+    const char *path;
+    const char *type;
+    int (*append)(const struct gateway *, struct buffer *body);
+} pages[] = {
+    {"/healthz", "application/json", healthz_page},
+    {"/readyz", "application/json", readyz_page},
+    {"/metrics", "text/plain; version=0.0.4", metrics_page},
+};
+
+void http_answer(const struct gateway *gateway, const struct request *request, struct buffer *out)
+{
+    bool with_body = !slice_is(request->method, "HEAD");
+    struct buffer body = {0};
+
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        if (!slice_is(request->path, pages[i].path))
+            continue;
+        append_answer(out, pages[i].append(gateway, &body), pages[i].type, buffer_slice(&body),
+                      with_body);
+        buffer_finish(&body);
+        return;
+    }
+    http_refuse(out, 404, "there is nothing here", with_body);
+}

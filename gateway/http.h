@@ -1,0 +1,18 @@
+/*
+ * HTTP of the gateway: its few pages (/healthz, /readyz, /metrics) and its refusals, as whole
+ * answers. Every answer ends its connection.
+ */
+#ifndef GATEWAY_HTTP_H
+#define GATEWAY_HTTP_H
+
+#include "common/buffer.h"
+#include "gateway/gateway.h"
+#include "gateway/request.h"
+
+/* Appends the answer to a request that is no upgrade. */
+void http_answer(const struct gateway *, const struct request *, struct buffer *out);
+/* Appends a refusal: {"error":{"code","message"}} and the headers its status asks for. with_body is
+ * false for HEAD. */
+void http_refuse(struct buffer *out, int status, const char *why, bool with_body);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * Where clients come in: the listening socket. Each connection is accepted on the loop, its request
+ * is read (arrival.h), and goes to a protocol's handshake (handshake.h) or to a page (http.h).
+ */
+#ifndef GATEWAY_LISTENER_H
+#define GATEWAY_LISTENER_H
+
+#include "common/buffer.h"
+#include "gateway/gateway.h"
+
+/*
+ * Binds the address of the settings, so that a port in use is known at once; nobody is accepted
+ * yet. Returns NULL with the one line for the operator in error.
+ */
+struct listener *listener_create(struct gateway *, struct buffer *error);
+/* NULL-safe; clears the pointer. Handshakes that are left are abandoned. */
+void listener_destroy(struct listener **);
+/* From now on connections are accepted. Returns 0, or -errno with the line for the operator. */
+int listener_start(struct listener *, struct buffer *error) __attribute__((warn_unused_result));
+/* The bound address as text, with the port that was chosen when the settings say 0. */
+const char *listener_address(const struct listener *);
+/* No new connections; those whose request is being read or answered go on. */
+void listener_stop(struct listener *);
+
+#endif
