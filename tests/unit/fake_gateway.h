@@ -1,0 +1,338 @@
+/*
+ * A gateway without sockets and Redis for tests of what stands between the two: frames to
+ * partitions and messages to clients are kept to be looked at. Included by a test's one source
+ * file: it defines what uplink.c, session.c, verifier.c and the handshake would.
+ */
+#ifndef TESTS_UNIT_FAKE_GATEWAY_H
+#define TESTS_UNIT_FAKE_GATEWAY_H
+
+#include "common/xalloc.h"
+#include "gateway/handshake.h"
+#include "gateway/session.h"
+#include "gateway/topics.h"
+#include "gateway/uplink.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define FAKE_SESSIONS 16
+#define FAKE_FRAMES 4096
+#define FAKE_MESSAGES 512
+#define FAKE_EVERYWHERE UINT32_MAX
+
+struct fake_frame {
+    uint32_t partition; /* or FAKE_EVERYWHERE */
+    struct buffer bytes;
+};
+
+struct fake_session {
+    struct session session;
+    char *messages[FAKE_MESSAGES];
+    size_t count;
+    bool closed;
+    enum session_close_reason reason;
+};
+
+static struct {
+    struct gateway gateway;
+    struct fake_frame frames[FAKE_FRAMES];
+    size_t frame_count;
+    struct frame_reader *reader;
+    struct fake_session *sessions[FAKE_SESSIONS];
+    bool no_credit;
+    uint32_t no_credit_at; /* of one partition, when not 0 */
+    enum verifier_result token_result;
+    const char *token_user;
+    int refused_status; /* of the last handshake; 0: accepted */
+    uint64_t accepted_flags;
+    const char *query_ack;
+} fake;
+
+struct metric gateway_metrics[GATEWAY_METRICS];
+
+/* ---- frames to partitions ---- */
+
+static void fake_record(uint32_t partition, const struct frame *frame)
+{
+    struct fake_frame *kept = &fake.frames[fake.frame_count];
+
+    assert_true(fake.frame_count < FAKE_FRAMES);
+    fake.frame_count++;
+    kept->partition = partition;
+    frame_encode(&kept->bytes, frame);
+}
+
+void uplink_send(struct uplink *uplink, uint32_t partition, const struct frame *frame)
+{
+    (void)uplink;
+    fake_record(partition, frame);
+}
+
+void uplink_send_all(struct uplink *uplink, const struct frame *frame)
+{
+    (void)uplink;
+    fake_record(FAKE_EVERYWHERE, frame);
+}
+
+bool uplink_has_credit(const struct uplink *uplink, uint32_t partition)
+{
+    (void)uplink;
+    return !fake.no_credit && (fake.no_credit_at == 0 || fake.no_credit_at != partition);
+}
+
+/* The frame, valid until the next call. */
+static inline struct frame fake_decode(const struct fake_frame *kept)
+{
+    struct frame frame;
+
+    frame_reader_start(fake.reader, buffer_slice(&kept->bytes));
+    assert_int_equal(frame_reader_next(fake.reader, &frame), 1);
+    return frame;
+}
+
+static inline struct frame fake_frame_at(size_t index)
+{
+    assert_true(index < fake.frame_count);
+    return fake_decode(&fake.frames[index]);
+}
+
+static void fake_forget_frames(void)
+{
+    for (size_t i = 0; i < fake.frame_count; i++)
+        buffer_finish(&fake.frames[i].bytes);
+    fake.frame_count = 0;
+}
+
+/* Compares all frames since the last time with their printed form, "<partition>:FRAME field=…", '*'
+ * for all. */
+static inline void fake_expect_frames(size_t count, const char *const *expected)
+{
+    struct buffer text = {0};
+
+    for (size_t i = 0; i < fake.frame_count; i++) {
+        struct frame frame = fake_frame_at(i);
+
+        buffer_reset(&text, 4096);
+        if (fake.frames[i].partition == FAKE_EVERYWHERE)
+            buffer_append_text(&text, "*");
+        else
+            buffer_append_u64(&text, fake.frames[i].partition);
+        buffer_append_byte(&text, ':');
+        frame_print(&text, &frame);
+        buffer_append_byte(&text, '\0');
+        assert_true(i < count);
+        assert_string_equal(text.data, expected[i]);
+    }
+    assert_int_equal(fake.frame_count, count);
+    buffer_finish(&text);
+    fake_forget_frames();
+}
+
+/* ---- messages to clients ---- */
+
+static void fake_keep(struct session *session, const char *data, size_t length)
+{
+    struct fake_session *of = (struct fake_session *)session;
+
+    assert_true(of->count < FAKE_MESSAGES);
+    of->messages[of->count++] = xmemdup0(data, length);
+}
+
+bool session_send(struct session *session, struct wire *wire, enum send_class class)
+{
+    size_t header = (wire->bytes[1] & 0x7f) < 126 ? 2 : (wire->bytes[1] & 0x7f) == 126 ? 4 : 10;
+
+    (void)class;
+    if (session->state != SESSION_OPEN)
+        return false;
+    fake_keep(session, wire->bytes + header, wire->length - header);
+    return true;
+}
+
+bool session_send_text(struct session *session, struct slice payload)
+{
+    if (session->state != SESSION_OPEN)
+        return false;
+    fake_keep(session, payload.data, payload.length);
+    return true;
+}
+
+void session_close(struct session *session, enum session_close_reason reason, const char *text)
+{
+    struct fake_session *of = (struct fake_session *)session;
+
+    (void)text;
+    of->closed = true;
+    of->reason = reason;
+    session->state = SESSION_CLOSING;
+}
+
+struct session *session_find(struct sessions *sessions, uint64_t id)
+{
+    (void)sessions;
+    for (size_t i = 0; i < FAKE_SESSIONS; i++)
+        if (fake.sessions[i] && fake.sessions[i]->session.id == id &&
+            fake.sessions[i]->session.state == SESSION_OPEN)
+            return &fake.sessions[i]->session;
+    return NULL;
+}
+
+static void fake_forget_messages(struct session *session)
+{
+    struct fake_session *of = (struct fake_session *)session;
+
+    for (size_t i = 0; i < of->count; i++)
+        free(of->messages[i]);
+    of->count = 0;
+}
+
+static inline size_t fake_message_count(const struct session *session)
+{
+    return ((const struct fake_session *)session)->count;
+}
+
+/* Compares all messages since the last time. */
+static inline void fake_expect_messages(struct session *session, size_t count,
+                                        const char *const *expected)
+{
+    const struct fake_session *of = (const struct fake_session *)session;
+
+    for (size_t i = 0; i < of->count && i < count; i++)
+        assert_string_equal(of->messages[i], expected[i]);
+    assert_int_equal(of->count, count);
+    fake_forget_messages(session);
+}
+
+/* ---- tokens and handshakes ---- */
+
+enum verifier_result verifier_check(struct verifier *verifier, struct slice token, int64_t now_s,
+                                    struct identity *identity)
+{
+    (void)verifier;
+    (void)token;
+    if (fake.token_result == VERIFIER_OK)
+        *identity = (struct identity){
+            .user = xstrdup(fake.token_user), .issued_at = now_s, .expires_at = now_s + 3600};
+    return fake.token_result;
+}
+
+bool verifier_ready(const struct verifier *verifier)
+{
+    (void)verifier;
+    return true;
+}
+
+const char *verifier_reason(enum verifier_result result)
+{
+    (void)result;
+    return "no good token";
+}
+
+void identity_finish(struct identity *identity)
+{
+    free(identity->user);
+    *identity = (struct identity){0};
+}
+
+struct gateway *handshake_gateway(struct handshake *handshake)
+{
+    (void)handshake;
+    return &fake.gateway;
+}
+
+struct slice handshake_token(struct handshake *handshake)
+{
+    (void)handshake;
+    return slice_text("token");
+}
+
+struct slice handshake_query(struct handshake *handshake, const char *name)
+{
+    (void)handshake;
+    (void)name;
+    return slice_text(fake.query_ack);
+}
+
+void handshake_accept(struct handshake *handshake, struct identity *identity, uint64_t flags)
+{
+    (void)handshake;
+    fake.refused_status = 0;
+    fake.accepted_flags = flags;
+    identity_finish(identity);
+}
+
+void handshake_refuse(struct handshake *handshake, int status, const char *why)
+{
+    (void)handshake;
+    (void)why;
+    fake.refused_status = status;
+}
+
+/* ---- life ---- */
+
+static inline void fake_start(uint32_t partitions)
+{
+    memset(&fake, 0, sizeof(fake));
+    fake.reader = frame_reader_create();
+    fake.gateway.loop = uv_default_loop();
+    fake.gateway.deployment.partitions = partitions;
+    fake.gateway.bits = 77;
+    fake.gateway.settings.subscriptions = 100;
+    fake.gateway.settings.ping_after_ms = 30000;
+    fake.gateway.topics = topics_create(&fake.gateway);
+    fake.token_user = "alice";
+}
+
+static inline struct session *fake_session(uint64_t id, const char *user,
+                                           const struct protocol *protocol)
+{
+    struct fake_session *of = xcalloc(1, sizeof(*of));
+    struct session *session = &of->session;
+    size_t slot = 0;
+
+    while (fake.sessions[slot])
+        slot++;
+    assert_true(slot < FAKE_SESSIONS);
+    fake.sessions[slot] = of;
+    session->id = id;
+    session->gateway = &fake.gateway;
+    session->protocol = protocol;
+    session->state = SESSION_OPEN;
+    session->identity.user = xstrdup(user);
+    session->identity.expires_at = INT64_MAX / 2000;
+    session->user = slice_text(session->identity.user);
+    session->partition = partition_of(&fake.gateway.deployment, session->user);
+    session->protocol_state = xcalloc(1, protocol->state_size + 1);
+    return session;
+}
+
+static inline void fake_end_session(struct session *session)
+{
+    struct fake_session *of = (struct fake_session *)session;
+
+    topics_session_closed(fake.gateway.topics, session);
+    if (session->protocol->close)
+        session->protocol->close(session);
+    fake_forget_messages(session);
+    for (size_t i = 0; i < FAKE_SESSIONS; i++)
+        if (fake.sessions[i] == of)
+            fake.sessions[i] = NULL;
+    identity_finish(&session->identity);
+    free(session->protocol_state);
+    free(of);
+}
+
+static inline void fake_stop(void)
+{
+    for (size_t i = 0; i < FAKE_SESSIONS; i++)
+        if (fake.sessions[i])
+            fake_end_session(&fake.sessions[i]->session);
+    topics_destroy(&fake.gateway.topics);
+    fake_forget_frames();
+    frame_reader_destroy(&fake.reader);
+}
+
+#endif
