@@ -12,6 +12,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* How often running processes look whether Redis still holds what the deployment agreed on. */
+#define AGREEMENT_MS 5000
+
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -68,6 +71,7 @@ static void finish(struct process *process)
     process->finished = true;
     process->kind->on_finish(process);
     bus_destroy(&process->bus);
+    uv_close((uv_handle_t *)&process->agreement, NULL);
     for (int i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&process->signals[i], NULL);
 }
@@ -100,6 +104,9 @@ static void on_agreed(void *arg, const char *error)
         process_fail(process, "%s", error);
         return;
     }
+    if (process->agreed)
+        return;
+    process->agreed = true;
     if (!process->ready) {
         process->ready = true;
         process->kind->on_ready(process);
@@ -114,7 +121,18 @@ static void on_bus_up(void *arg)
 {
     struct process *process = arg;
 
+    process->agreed = false;
     deployment_agree(&process->deployment, process->bus, &process->settings, on_agreed, process);
+}
+
+/* A Redis that was emptied under us gets the deployment's values back. */
+static void on_agreement_timer(uv_timer_t *timer)
+{
+    struct process *process = timer->data;
+
+    if (process->agreed)
+        deployment_agree(&process->deployment, process->bus, &process->settings, on_agreed,
+                         process);
 }
 
 static void on_bus_down(void *arg, const char *reason)
@@ -123,6 +141,7 @@ static void on_bus_down(void *arg, const char *reason)
 
     if (process->finished)
         return;
+    process->agreed = false;
     if (!process->ready) {
         process_fail(process, "TRUNKLINE_REDIS: %s", reason);
         return;
@@ -164,6 +183,9 @@ static void start(struct process *process)
         process->signals[i].data = process;
         uv_signal_start(&process->signals[i], on_signal, signals[i]);
     }
+    uv_timer_init(&process->loop, &process->agreement);
+    process->agreement.data = process;
+    uv_timer_start(&process->agreement, on_agreement_timer, AGREEMENT_MS, AGREEMENT_MS);
     process->bus = bus_create(&process->loop, &options);
     process->kind->on_connecting(process);
 }

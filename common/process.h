@@ -39,6 +39,8 @@ struct process {
     struct bus *bus;
 
     uv_signal_t signals[2];
+    uv_timer_t agreement;
+    bool agreed; /* on this connection to Redis */
     bool ready, stopping, finished;
     int status;
 };
