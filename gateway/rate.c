@@ -15,9 +15,11 @@ struct rate_user {
     char user[];
 };
 
+TAILQ_HEAD(idle_users, rate_user);
+
 struct rate_users {
-    struct rate_user *users;      /* hash by user */
-    TAILQ_HEAD(, rate_user) idle; /* without sessions, those that left first at the front */
+    struct rate_user *users; /* hash by user */
+    struct idle_users idle;  /* without sessions, those that left first at the front */
 };
 
 /* The bucket as a time (GCRA): each token taken moves the moment at which it is full by what a
@@ -55,14 +57,12 @@ static void forget(struct rate_users *users, struct rate_user *user)
 
 void rate_users_destroy(struct rate_users **users)
 {
-    struct rate_user *user, *next;
+    struct rate_user *user;
 
     if (*users == NULL)
         return;
-    HASH_ITER(hh, (*users)->users, user, next)
-    {
+    while ((user = (*users)->users) != NULL)
         forget(*users, user);
-    }
     free(*users);
     *users = NULL;
 }

@@ -12,12 +12,8 @@ void topic_index_init(struct topic_index *index)
 
 void topic_index_finish(struct topic_index *index)
 {
-    struct subscription *subscription, *next;
-
-    HASH_ITER(hh, index->subscriptions, subscription, next)
-    {
-        topic_index_unsubscribe(index, subscription);
-    }
+    while (index->subscriptions)
+        topic_index_unsubscribe(index, index->subscriptions);
     pattern_trie_destroy(&index->patterns);
 }
 

@@ -58,12 +58,14 @@ struct subscription {
     UT_hash_handle hh;
 };
 
+LIST_HEAD(topic_changes, topic_change);
+
 struct session_topics {
     struct subscription **list;
     size_t count, capacity;
     size_t wanted, patterns_wanted;
     struct topic_pattern_set *set; /* of all wanted patterns; NULL without any */
-    LIST_HEAD(, topic_change) changes;
+    struct topic_changes changes;
     uint64_t stamp; /* of the last message it was given */
 };
 

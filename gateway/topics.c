@@ -94,18 +94,16 @@ static void change_detach(struct topics *topics, struct topic_change *change)
 void topics_destroy(struct topics **given)
 {
     struct topics *topics = *given;
-    struct topic_change *change, *next_change;
-    struct topic_pattern_set *set, *next_set;
+    struct topic_change *change;
+    struct topic_pattern_set *set;
 
     if (topics == NULL)
         return;
-    HASH_ITER(hh, topics->changes, change, next_change)
-    {
+    while ((change = topics->changes) != NULL) {
         change_detach(topics, change);
         change_destroy(change);
     }
-    HASH_ITER(hh, topics->sets, set, next_set)
-    {
+    while ((set = topics->sets) != NULL) {
         HASH_DEL(topics->sets, set);
         free(set);
     }

@@ -227,14 +227,11 @@ void realtime_do_unsubscribe(struct realtime_request *request)
 
 static struct realtime_change *find(const struct realtime_state *state, uint64_t number)
 {
-    struct realtime_change *change;
+    struct realtime_change *change = TAILQ_FIRST(&state->changes);
 
-    TAILQ_FOREACH(change, &state->changes, link)
-    {
-        if (change->number == number)
-            return change;
-    }
-    return NULL;
+    while (change && change->number != number)
+        change = TAILQ_NEXT(change, link);
+    return change;
 }
 
 void realtime_on_subscribed(struct session *session, uint64_t request)

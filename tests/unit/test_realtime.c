@@ -373,7 +373,8 @@ static void test_subscription_limit(void **state)
 
 static void test_topic_permissions(void **state)
 {
-    char *subscribe[] = {"chat.*", "presence.bob", NULL}, *publish[] = {"chat.**", "$sys.x", NULL};
+    static char chat[] = "chat.*", chats[] = "chat.**", bob[] = "presence.bob", sys[] = "$sys.x";
+    char *subscribe[] = {chat, bob, NULL}, *publish[] = {chats, sys, NULL};
 
     (void)state;
     say("{\"type\":\"Subscribe\",\"data\":{\"topics\":[\"$sys.x\"]}}");
