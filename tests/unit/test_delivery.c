@@ -147,6 +147,12 @@ static void test_nothing_is_handed_over_twice(void **state)
     unconfirmed_take(&a, written, 300);
     assert_number(written_report(written), 50);
     assert_number(a.seen, 3);
+    /* Twice in entries that are in force: the first one waits, and is enough. */
+    assert_true(entry_for(written, 60, &a, 4, 400));
+    assert_false(entry_for(written, 70, &a, 4, 0));
+    assert_int_equal(written_urgency(written), WRITTEN_NOTHING);
+    unconfirmed_take(&a, written, 400);
+    assert_number(written_report(written), 70);
     written_destroy(&written);
 }
 
@@ -167,8 +173,17 @@ static void test_void_entries_are_not_waited_for(void **state)
     assert_int_equal(written_urgency(written), WRITTEN_NOTHING);
     unconfirmed_take(&a, written, 200);
     assert_number(written_report(written), 30);
+    /* Nor does a message of a void entry count for one that has its place in memory now. */
+    entry_for(written, 31, &b, 4, 200);
+    written_restart(written);
+    for (uint64_t i = 0; i < 100; i++)
+        entry_for(written, 32 + i / 10, &a, 10 + i, 1000 + i);
+    unconfirmed_take(&b, written, 200);
+    assert_int_equal(written_urgency(written), WRITTEN_NOTHING);
+    unconfirmed_take(&a, written, 1099);
+    assert_number(written_report(written), 41);
     /* Also in the middle of one. */
-    written_begin(written, number(40));
+    written_begin(written, number(50));
     written_restart(written);
     written_end(written, 100, true);
     assert_int_equal(written_urgency(written), WRITTEN_NOTHING);
