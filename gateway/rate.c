@@ -7,7 +7,7 @@
 #include <uthash.h>
 
 struct rate_user {
-    struct rate_bucket bucket;
+    struct rate_bucket buckets[RATE_USER_BUCKETS];
     uint32_t sessions;
     TAILQ_ENTRY(rate_user) idle_link; /* while sessions is 0 */
     UT_hash_handle hh;
@@ -67,13 +67,21 @@ void rate_users_destroy(struct rate_users **users)
     *users = NULL;
 }
 
-/* A full bucket says no more than none. Those behind one that is not full wait for it: a second or
+static bool all_are_full(const struct rate_user *user, uint64_t now_us)
+{
+    for (size_t i = 0; i < RATE_USER_BUCKETS; i++)
+        if (!rate_is_full(&user->buckets[i], now_us))
+            return false;
+    return true;
+}
+
+/* Full buckets say no more than none. Those behind one that is not full wait for it: a second or
  * two. */
 static void forget_full(struct rate_users *users, uint64_t now_us)
 {
     struct rate_user *user;
 
-    while ((user = TAILQ_FIRST(&users->idle)) && rate_is_full(&user->bucket, now_us)) {
+    while ((user = TAILQ_FIRST(&users->idle)) && all_are_full(user, now_us)) {
         TAILQ_REMOVE(&users->idle, user, idle_link);
         forget(users, user);
     }
@@ -103,9 +111,9 @@ struct rate_user *rate_user_get(struct rate_users *users, struct slice name, uin
     return user;
 }
 
-struct rate_bucket *rate_user_bucket(struct rate_user *user)
+struct rate_bucket *rate_user_buckets(struct rate_user *user)
 {
-    return &user->bucket;
+    return user->buckets;
 }
 
 void rate_user_put(struct rate_users *users, struct rate_user **user, uint64_t now_us)

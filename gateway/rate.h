@@ -24,15 +24,17 @@ uint64_t rate_take(struct rate_bucket *, const struct rate *, uint64_t now_us)
     __attribute__((warn_unused_result));
 bool rate_is_full(const struct rate_bucket *, uint64_t now_us);
 
-/* One bucket for each user that has sessions here, or had and whose bucket is not full yet:
+/* Buckets of each user that has sessions here, or had and whose buckets are not full yet:
  * reconnecting fills none. */
+#define RATE_USER_BUCKETS 4
 struct rate_users;
 struct rate_user;
 struct rate_users *rate_users_create(void);
 void rate_users_destroy(struct rate_users **); /* NULL-safe; clears the pointer */
 /* The user's, made if there is none; give it back with rate_user_put. */
 struct rate_user *rate_user_get(struct rate_users *, struct slice user, uint64_t now_us);
-struct rate_bucket *rate_user_bucket(struct rate_user *);
+/* RATE_USER_BUCKETS of them; what each is for is the callers' agreement. */
+struct rate_bucket *rate_user_buckets(struct rate_user *);
 void rate_user_put(struct rate_users *, struct rate_user **,
                    uint64_t now_us); /* NULL-safe; clears the pointer */
 size_t rate_users_count(const struct rate_users *);

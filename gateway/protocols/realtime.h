@@ -26,13 +26,15 @@ enum realtime_code {
     REALTIME_UNAVAILABLE = 503,
 };
 
-/* What a connection has buckets for, each with a limit of its own. */
+/* What has a limit of its own: first a connection's, then those that a user's connections share. */
 enum realtime_rate {
     REALTIME_RATE_CONNECTION,
+    REALTIME_RATE_ACK,
+    REALTIME_CONNECTION_RATES,
+    REALTIME_RATE_USER = REALTIME_CONNECTION_RATES,
     REALTIME_RATE_SUBSCRIBE,
     REALTIME_RATE_BROADCAST,
     REALTIME_RATE_DIRECT,
-    REALTIME_RATE_ACK,
     REALTIME_RATES,
 };
 
@@ -41,7 +43,7 @@ struct realtime_change;
 TAILQ_HEAD(realtime_changes, realtime_change);
 
 struct realtime_state {
-    struct rate_bucket buckets[REALTIME_RATES];
+    struct rate_bucket buckets[REALTIME_CONNECTION_RATES];
     struct rate_user *user; /* shared by the user's sessions here */
     struct realtime_changes changes;
     size_t changes_bytes;

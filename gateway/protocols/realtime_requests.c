@@ -25,14 +25,16 @@ static const struct command commands[] = {
     {"Ack", realtime_do_ack, REALTIME_RATE_ACK},
 };
 
+_Static_assert(REALTIME_RATES - REALTIME_CONNECTION_RATES <= RATE_USER_BUCKETS, "a bucket each");
+
 static const struct rate rates[REALTIME_RATES] = {
     [REALTIME_RATE_CONNECTION] = {.per_second = 100, .burst = 200},
+    [REALTIME_RATE_ACK] = {.per_second = 1000, .burst = 2000},
+    [REALTIME_RATE_USER] = {.per_second = 500, .burst = 1000},
     [REALTIME_RATE_SUBSCRIBE] = {.per_second = 10, .burst = 20},
     [REALTIME_RATE_BROADCAST] = {.per_second = 50, .burst = 100},
     [REALTIME_RATE_DIRECT] = {.per_second = 200, .burst = 400},
-    [REALTIME_RATE_ACK] = {.per_second = 1000, .burst = 2000},
 };
-static const struct rate user_rate = {.per_second = 500, .burst = 1000};
 
 /* ---- answers ---- */
 
@@ -132,19 +134,28 @@ void realtime_leave_user(struct session *session)
     rate_user_put(rate_users(), &state->user, now_us(session));
 }
 
+static uint64_t take(struct realtime_state *state, enum realtime_rate rate, uint64_t now)
+{
+    struct rate_bucket *bucket =
+        rate < REALTIME_CONNECTION_RATES
+            ? &state->buckets[rate]
+            : &rate_user_buckets(state->user)[rate - REALTIME_CONNECTION_RATES];
+
+    return rate_take(bucket, &rates[rate], now);
+}
+
 /* Acks answer what the server sends, as fast as it sends: only their own limit is theirs. */
 static uint64_t charge(struct realtime_state *state, enum realtime_rate rate, uint64_t now)
 {
     uint64_t wait_ms = 0;
 
     if (rate != REALTIME_RATE_ACK) {
-        wait_ms = rate_take(&state->buckets[REALTIME_RATE_CONNECTION],
-                            &rates[REALTIME_RATE_CONNECTION], now);
+        wait_ms = take(state, REALTIME_RATE_CONNECTION, now);
         if (wait_ms == 0)
-            wait_ms = rate_take(rate_user_bucket(state->user), &user_rate, now);
+            wait_ms = take(state, REALTIME_RATE_USER, now);
     }
     if (wait_ms == 0 && rate != REALTIME_RATE_CONNECTION)
-        wait_ms = rate_take(&state->buckets[rate], &rates[rate], now);
+        wait_ms = take(state, rate, now);
     return wait_ms;
 }
 

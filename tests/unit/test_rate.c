@@ -66,11 +66,11 @@ static void test_users_share_a_bucket(void **state)
     (void)state;
     assert_ptr_equal(phone, laptop);
     assert_ptr_not_equal(phone, bob);
-    assert_int_equal(take_all(rate_user_bucket(phone), SECOND), 200);
-    assert_int_equal(take_all(rate_user_bucket(bob), SECOND), 200);
+    assert_int_equal(take_all(rate_user_buckets(phone), SECOND), 200);
+    assert_int_equal(take_all(rate_user_buckets(bob), SECOND), 200);
     rate_user_put(users, &phone, SECOND);
     assert_null(phone);
-    assert_int_equal(take_all(rate_user_bucket(laptop), SECOND), 0);
+    assert_int_equal(take_all(rate_user_buckets(laptop), SECOND), 0);
     rate_user_put(users, &laptop, SECOND);
     rate_user_put(users, &bob, SECOND);
     rate_users_destroy(&users);
@@ -83,11 +83,11 @@ static void test_reconnecting_fills_no_bucket(void **state)
     struct rate_user *alice = rate_user_get(users, slice_text("alice"), SECOND);
 
     (void)state;
-    take_all(rate_user_bucket(alice), SECOND);
+    take_all(rate_user_buckets(alice), SECOND);
     rate_user_put(users, &alice, SECOND);
     assert_int_equal(rate_users_count(users), 1);
     alice = rate_user_get(users, slice_text("alice"), 2 * SECOND);
-    assert_int_equal(take_all(rate_user_bucket(alice), 2 * SECOND), 100);
+    assert_int_equal(take_all(rate_user_buckets(alice), 2 * SECOND), 100);
     rate_user_put(users, &alice, 2 * SECOND);
     rate_users_destroy(&users);
 }
@@ -101,7 +101,7 @@ static void test_full_buckets_are_forgotten(void **state)
     (void)state;
     rate_user_put(users, &bob, SECOND);
     assert_int_equal(rate_users_count(users), 1);
-    take_all(rate_user_bucket(alice), SECOND);
+    take_all(rate_user_buckets(alice), SECOND);
     rate_user_put(users, &alice, SECOND);
     assert_int_equal(rate_users_count(users), 1);
     bob = rate_user_get(users, slice_text("bob"), 4 * SECOND);

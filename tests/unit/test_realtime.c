@@ -661,6 +661,14 @@ static size_t say_until_limited(const char *text, size_t most)
     return done;
 }
 
+static void fill_buckets(void)
+{
+    struct realtime_state *state = alice->protocol_state;
+
+    memset(state->buckets, 0, sizeof(state->buckets));
+    memset(rate_user_buckets(state->user), 0, RATE_USER_BUCKETS * sizeof(struct rate_bucket));
+}
+
 static void test_rate_limits(void **state)
 {
     static const struct {
@@ -677,20 +685,32 @@ static void test_rate_limits(void **state)
     (void)state;
     fake.gateway.settings.rate_limits = true;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        memset(((struct realtime_state *)alice->protocol_state)->buckets, 0,
-               sizeof(struct rate_bucket) * REALTIME_RATES);
+        fill_buckets();
         assert_int_equal(say_until_limited(cases[i].text, 10000), cases[i].burst);
         assert_int_equal(fake.frame_count, 0);
         assert_int_equal(alice->state, SESSION_OPEN);
         fake_forget_messages(alice);
     }
     say("{\"type\":\"Ping\",\"data\":{\"timestamp\":1},\"id\":\"r\"}");
-    memset(((struct realtime_state *)alice->protocol_state)->buckets, 0,
-           sizeof(struct rate_bucket) * REALTIME_RATES);
+    fill_buckets();
     fake_forget_messages(alice);
     assert_int_equal(say_until_limited("nonsense", 10000), 200);
     expect("{\"type\":\"Error\",\"data\":{\"code\":429,\"message\":\"too many messages\","
            "\"details\":{\"retry_after_ms\":10}}}");
+}
+
+static void test_connections_of_a_user_share_limits(void **state)
+{
+    static const char text[] = "{\"type\":\"Broadcast\",\"data\":{\"topic\":\"a\",\"payload\":1}}";
+    struct session *other = fake_session(8, "alice", &protocol_realtime);
+
+    (void)state;
+    protocol_realtime.open(other);
+    fake.gateway.settings.rate_limits = true;
+    fill_buckets();
+    for (int i = 0; i < 60; i++)
+        protocol_realtime.on_text(other, slice_text(text));
+    assert_int_equal(say_until_limited(text, 1000), 40);
 }
 
 static void test_waiting_requests_are_limited(void **state)
@@ -746,6 +766,7 @@ int main(void)
         SCENE(test_client_ack),
         SCENE(test_no_credit),
         SCENE(test_rate_limits),
+        SCENE(test_connections_of_a_user_share_limits),
         SCENE(test_waiting_requests_are_limited),
     };
 
