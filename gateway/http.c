@@ -106,10 +106,12 @@ void http_answer(const struct gateway *gateway, const struct request *request, s
     struct buffer body = {0};
 
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        int status;
+
         if (!slice_is(request->path, pages[i].path))
             continue;
-        append_answer(out, pages[i].append(gateway, &body), pages[i].type, buffer_slice(&body),
-                      with_body);
+        status = pages[i].append(gateway, &body);
+        append_answer(out, status, pages[i].type, buffer_slice(&body), with_body);
         buffer_finish(&body);
         return;
     }

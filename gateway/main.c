@@ -158,7 +158,9 @@ static void on_agreed(void *arg, const char *disagreement)
     } else if (!program->ready && !program->finished) {
         program->ready = start_modules(program, &error);
         if (program->ready) {
-            log_info("ready: listening on %s", listener_address(program->gateway.listener));
+            log_info("ready: listening on %s, room for %" PRId64 " connections",
+                     listener_address(program->gateway.listener),
+                     program->gateway.settings.connections);
         } else {
             buffer_append_byte(&error, '\0');
             fail(program, error.data);
@@ -224,11 +226,8 @@ static void raise_descriptor_limit(struct settings *settings)
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur >= wanted || limit.rlim_cur <= DESCRIPTOR_RESERVE)
-        return;
-    settings->connections = (int64_t)(limit.rlim_cur - DESCRIPTOR_RESERVE);
-    log_info("room for %" PRId64 " connections: this system allows %ju descriptors",
-             settings->connections, (uintmax_t)limit.rlim_cur);
+    if (limit.rlim_cur < wanted && limit.rlim_cur > DESCRIPTOR_RESERVE)
+        settings->connections = (int64_t)(limit.rlim_cur - DESCRIPTOR_RESERVE);
 }
 
 static bool read_settings(struct program *program, struct buffer *error)

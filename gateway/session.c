@@ -23,6 +23,8 @@
  * is five looks at least. */
 #define LOOK_MS 1000
 #define LOOKS_IN_STALL 5
+/* The kernel's clock of a socket is coarse, and the loop's is as old as its turn. */
+#define CLOCKS_APART_MS 50
 /* A peer that has not answered a close frame by then is cut. */
 #define CLOSE_MS 5000
 #define CLOSE_TEXT_MAX 123
@@ -311,21 +313,26 @@ void session_close(struct session *session, enum session_close_reason reason, co
     set_dirty(record);
 }
 
-static void on_peer_close(void *owner)
+/* A close frame goes out, or the socket is broken: nothing of ours follows. */
+static void stop_writing(struct record *record)
 {
-    struct record *record = owner;
-
+    if (record->close_sent)
+        return;
+    record->close_sent = true;
     connection_mark_end(&record->connection);
     connection_drop(&record->connection);
-    record->close_sent = true;
     if (record->session.state == SESSION_OPEN)
         begin_closing(record);
 }
 
+static void on_peer_close(void *owner)
+{
+    stop_writing(owner);
+}
+
 static void send_close(struct record *record)
 {
-    record->close_sent = true;
-    connection_mark_end(&record->connection);
+    stop_writing(record);
     websocket_close(record->connection.websocket, record->close_code,
                     slice_text(record->close_text));
 }
@@ -386,8 +393,7 @@ static void on_writable(void *owner)
 {
     struct record *record = owner;
 
-    if (!record->close_sent &&
-        (record->session.state == SESSION_CLOSING || !outbox_is_empty(&record->connection.outbox)))
+    if (!record->close_sent && (record->close_code || !outbox_is_empty(&record->connection.outbox)))
         set_dirty(record);
 }
 
@@ -412,11 +418,9 @@ static void flush(struct record *record)
 {
     struct connection *connection = &record->connection;
 
-    if (!record->close_sent && connection_write(connection) < 0) {
-        record->close_sent = true;
-        if (record->session.state == SESSION_OPEN)
-            begin_closing(record);
-    }
+    if (websocket_is_closing(connection->websocket) ||
+        (!record->close_sent && connection_write(connection) < 0))
+        stop_writing(record);
     watch(record);
     if (record->close_code == close_reasons[SESSION_CLOSE_SLOW].code)
         end_session(record);
@@ -467,7 +471,7 @@ static uint64_t silence(struct record *record, uint64_t now)
     if (now - session->heard_ms < (uint64_t)session->gateway->settings.ping_after_ms)
         return now - session->heard_ms;
     kernel = connection_silence_ms(&record->connection);
-    if (now - kernel > session->heard_ms) {
+    if (now - kernel > session->heard_ms + CLOCKS_APART_MS) {
         session->heard_ms = now - kernel;
         session->pinged_ms = 0;
     }
@@ -479,6 +483,9 @@ static void visit(struct session *session, uint64_t now)
     const struct settings *settings = &session->gateway->settings;
     uint64_t silent;
 
+    if (session->state == SESSION_OPEN &&
+        websocket_is_closing(record_of(session)->connection.websocket))
+        stop_writing(record_of(session));
     if (session->state != SESSION_OPEN)
         return;
     silent = silence(record_of(session), now);

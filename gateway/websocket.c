@@ -290,6 +290,12 @@ bool websocket_is_writing(const struct websocket *socket)
     return lws_partial_buffered(wsi_of(socket)) != 0;
 }
 
+/* The reason stays in the connection from lws_close_reason on. */
+bool websocket_is_closing(const struct websocket *socket)
+{
+    return lws_get_close_length(wsi_of(socket)) > 0;
+}
+
 int websocket_descriptor(const struct websocket *socket)
 {
     return lws_get_socket_fd(wsi_of(socket));

@@ -59,6 +59,9 @@ void websocket_adopt(struct websocket_server *, int descriptor, const struct web
 int websocket_write(struct websocket *, struct slice frames) __attribute__((warn_unused_result));
 /* Part of the last write is still in this process. */
 bool websocket_is_writing(const struct websocket *);
+/* A close frame was begun, by websocket_close or by the library: for the peer's, or because the
+ * peer broke the protocol. */
+bool websocket_is_closing(const struct websocket *);
 int websocket_descriptor(const struct websocket *);
 /*
  * Sends the close frame and waits for the peer's, with no time limit of its own. Not inside a
