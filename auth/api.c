@@ -25,7 +25,8 @@ static const struct {
     const char *code, *message;
 } errors[] = {
     [API_MALFORMED] = {400, 0, "malformed", "the body is no JSON object, or has a key twice"},
-    [API_FIELD] = {400, 0, "invalid_field", "a field is missing or of the wrong type"},
+    [API_USER_FIELDS] = {400, 0, "invalid_field", "username and password must be texts"},
+    [API_REFRESH_FIELD] = {400, 0, "invalid_field", "refresh_token must be a text"},
     [API_USERNAME] = {400, 0, "invalid_username",
                       "username: 1 to 128 bytes, no control characters, no reserved name"},
     [API_PASSWORD] = {400, 0, "invalid_password", "password: 8 to 1024 bytes"},

@@ -27,7 +27,8 @@ void api_on_request(void *arg, struct http_request *);
 enum api_error {
     API_NO_ERROR,
     API_MALFORMED,
-    API_FIELD,
+    API_USER_FIELDS,
+    API_REFRESH_FIELD,
     API_USERNAME,
     API_PASSWORD,
     API_TTL,

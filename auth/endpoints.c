@@ -141,7 +141,7 @@ static struct call *make_call_of_user(struct api *api, struct http_request *requ
     if (read_text(*body, "username", &call->user) == 0 &&
         read_text(*body, "password", &call->password) == 0)
         return call;
-    finish_refused(call, API_FIELD);
+    finish_refused(call, API_USER_FIELDS);
     return NULL;
 }
 
@@ -384,7 +384,7 @@ void endpoint_refresh(struct api *api, struct http_request *request)
     call = make_call(api, request);
     result = read_refresh_token(call, body);
     if (result < 0) {
-        finish_refused(call, result == -EBADMSG ? API_REFRESH_TOKEN : API_FIELD);
+        finish_refused(call, result == -EBADMSG ? API_REFRESH_TOKEN : API_REFRESH_FIELD);
         return;
     }
     buffer_append_text(&call->user, call->spent.user);
@@ -401,9 +401,12 @@ void endpoint_refresh(struct api *api, struct http_request *request)
 static void on_login_ended(void *arg, const struct bus_reply *reply)
 {
     struct call *call = arg;
-    int result = logins_ended(reply, &call->revoke[call->revoke_count]);
+    struct ended_token *ended = &call->revoke[call->revoke_count];
+    int result = logins_ended(reply, ended);
 
-    if (result == 0)
+    /* Most often it is the bearer token. */
+    if (result == 0 &&
+        (call->revoke_count == 0 || strcmp(ended->token_id, call->revoke[0].token_id) != 0))
         call->revoke_count++;
     revoke_next(call, result == -EAGAIN ? -EAGAIN : 0);
 }
@@ -434,7 +437,7 @@ static int read_bearer(struct call *call)
 static enum api_error check_logout(struct call *call, int bearer, int refresh)
 {
     if (refresh == -EINVAL)
-        return API_FIELD;
+        return API_REFRESH_FIELD;
     if (bearer == -EINVAL || (bearer == -ENOENT && refresh == -ENOENT))
         return API_TOKEN;
     if (refresh == -EBADMSG)

@@ -23,7 +23,6 @@ struct http_server {
     http_handler_fn *handler;
     void *arg;
     size_t requests;
-    bool destroyed; /* freed with the last request's answer */
 };
 
 struct http_request {
@@ -178,18 +177,10 @@ static struct http_request *make_request(struct http_server *server, struct lws 
 /* ---- answers -----------------------------------------------------------------------------------
  */
 
-static void release(struct http_server *server)
-{
-    if (server->destroyed && server->requests == 0)
-        free(server);
-}
-
 void http_respond(struct http_request *request, const struct http_answer *answer)
 {
-    if (request->dispatched) {
+    if (request->dispatched)
         request->server->requests--;
-        release(request->server);
-    }
     if (request->wsi == NULL) {
         free_request(request);
         return;
@@ -442,18 +433,24 @@ struct http_server *http_server_create(uv_loop_t *loop, const char *address,
     buffer_appendf(error, "%s: %s", address,
                    result == -EINVAL ? "must be a numeric address and a port, host:port"
                                      : strerror(-result));
-    http_server_destroy(&server);
+    if (server->context != NULL)
+        lws_context_destroy(server->context);
+    free(server);
     return NULL;
 }
 
+void http_server_stop(struct http_server *server)
+{
+    lws_context_destroy(server->context);
+}
+
+/* On a loop that is not its own libwebsockets is destroyed in two steps, by the same call. */
 void http_server_destroy(struct http_server **server)
 {
     if (*server == NULL)
         return;
-    if ((*server)->context != NULL)
-        lws_context_destroy((*server)->context);
-    (*server)->destroyed = true;
-    release(*server);
+    lws_context_destroy((*server)->context);
+    free(*server);
     *server = NULL;
 }
 

@@ -42,8 +42,9 @@ typedef void http_handler_fn(void *arg, struct http_request *);
 /* address: "host:port", a numeric host. NULL with what is wrong in error. */
 struct http_server *http_server_create(uv_loop_t *, const char *address, http_handler_fn *,
                                        void *arg, struct buffer *error);
-/* Closes all connections; requests under way are still to be answered, to nobody. NULL-safe; clears
- * the pointer. */
+/* Closes all connections; requests under way are still to be answered, to nobody. */
+void http_server_stop(struct http_server *);
+/* After http_server_stop and a run of the loop to its end. NULL-safe; clears the pointer. */
 void http_server_destroy(struct http_server **);
 /* Requests without an answer yet. */
 size_t http_server_requests(const struct http_server *);

@@ -207,7 +207,8 @@ static void finish(struct process *process)
 {
     struct auth *auth = &process->auth;
 
-    http_server_destroy(&process->server);
+    if (process->server != NULL)
+        http_server_stop(process->server);
     while (passwords_jobs(auth->passwords) > 0)
         uv_run(auth->loop, UV_RUN_ONCE);
     metrics_reporter_destroy(&process->reporter);
@@ -218,6 +219,7 @@ static void finish(struct process *process)
     uv_close((uv_handle_t *)&process->terminate, NULL);
     uv_close((uv_handle_t *)&process->interrupt, NULL);
     uv_run(auth->loop, UV_RUN_DEFAULT);
+    http_server_destroy(&process->server);
 }
 
 int main(int argc, char **argv)
