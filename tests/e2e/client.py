@@ -195,9 +195,13 @@ class Client:
     def close(self):
         _run(self._socket.close())
 
-    def abort(self):
+    def abandon(self):
         """Breaks the TCP connection without a word."""
         _loop.call_soon_threadsafe(self._socket.transport.abort)
+
+    def abort(self):
+        """The same, and waits until it is broken."""
+        self.abandon()
         self.await_close()
 
 

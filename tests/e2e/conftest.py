@@ -20,6 +20,7 @@ def shared_stack():
 def stack(shared_stack):
     """A deployment that all tests share: leave it as it was, use names of your own."""
     yield shared_stack
+    shared_stack.abandon_clients()
     shared_stack.check()
 
 

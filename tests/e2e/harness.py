@@ -66,9 +66,10 @@ def base64url(data):
 
 
 def sign_token(secret, **claims):
-    """A token as auth makes them with TRUNKLINE_TOKEN_SECRET_FILE."""
+    """A token as auth makes them with TRUNKLINE_TOKEN_SECRET_FILE; a claim of None is absent."""
     now = int(time.time())
     claims = {"iat": now, "exp": now + 3600, "jti": f"t{next(_numbers)}", **claims}
+    claims = {name: value for name, value in claims.items() if value is not None}
     signed = ".".join(base64url(json.dumps(part).encode())
                       for part in ({"alg": "HS256", "typ": "JWT"}, claims))
     digest = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest()
@@ -222,6 +223,7 @@ class Stack:
         self.secret = None if auth else os.urandom(24).hex()
         self._settings = {"rate_limits": "off", **settings}
         self._tokens = {}
+        self._clients = []
         self.auth = Auth(self.directory, self.environment()) if auth else None
         self.router = Router("router-1", self.directory, self.environment())
         self.gateways = [Gateway(f"gateway-{n + 1}", self.directory, self.environment())
@@ -267,6 +269,7 @@ class Stack:
     def close(self):
         """Ends all, those that take work from outside first."""
         problems = []
+        self.abandon_clients()
         for step in (self.check, *(process.stop for process in self.processes
                                    if process.is_alive()), self.check):
             try:
@@ -312,6 +315,13 @@ class Stack:
         """A client that has been welcomed, with the connection_id it was told."""
         url = self.url(gateway, token=self.token(user), **(query or {}))
         client = Client(url, user=user, **options)
+        self._clients.append(client)
         if options.get("reading", True):
             client.connection_id = client.welcome()["connection_id"]
         return client
+
+    def abandon_clients(self):
+        """Those of connect() are gone, without a word."""
+        for client in self._clients:
+            client.abandon()
+        self._clients.clear()

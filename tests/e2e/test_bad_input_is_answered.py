@@ -42,7 +42,7 @@ BAD_TEXTS = {
 
 BAD_DATA = {
     "Subscribe": [None, [], "a", 1, {}, {"topics": None}, {"topics": "a"}, {"topics": [1]},
-                  {"topics": [None]}, {"topics": []}, {"topics": {}}, {"topics": [["a"]]}],
+                  {"topics": [None]}, {"topics": {}}, {"topics": [["a"]]}],
     "Unsubscribe": [None, {}, {"topics": "a"}, {"topics": [7]}],
     "Broadcast": [None, [], {}, {"topic": "a"}, {"payload": 1}, {"topic": None, "payload": 1},
                   {"topic": 1, "payload": 1}, {"topic": ["a"], "payload": 1}],

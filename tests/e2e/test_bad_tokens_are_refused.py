@@ -94,13 +94,10 @@ def test_revoked(stack):
                                     {"sub": "group:x"}, {"sub": "a\nb"},
                                     {"nbf": int(time.time()) + 900}])
 def test_claims_that_do_not_do(signing_stack, claims):
-    def token(claims):
-        claims = {"sub": "alice", **claims}
-        return sign_token(signing_stack.secret,
-                          **{name: value for name, value in claims.items() if value is not None})
-
-    assert status_with(signing_stack, token({})) == 101
-    assert status_with(signing_stack, token(claims)) == 401
+    good = {"sub": "alice"}
+    assert status_with(signing_stack, sign_token(signing_stack.secret, **good)) == 101
+    bad = {**good, **claims}
+    assert status_with(signing_stack, sign_token(signing_stack.secret, **bad)) == 401
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ def test_at_rest_nothing_waits(stack):
         sender.send_direct(bob, n)
     receiver.await_count("DirectMessage", 200)
     wait_until(lambda: not any(lengths(stack, "*:in").values()), "every input is empty")
-    wait_until(lambda: not any(lengths(stack, "*:out:*").values()), "every output is trimmed")
+    # The last entry of each stays: the next one names it as its predecessor.
+    wait_until(lambda: max(lengths(stack, "*:out:*").values()) <= 1, "every output is trimmed")
     assert stack.redis.command("KEYS", "trunkline:*:dead") == []
 
 

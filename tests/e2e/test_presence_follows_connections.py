@@ -97,6 +97,7 @@ def test_everybody_on_both_gateways(stack):
 def test_unsubscribing_ends_it(stack):
     user, other = stack.users("user", "other")
     watcher = watch(stack, user, other)
+    assert next_state(watcher, user)["status"] == "offline"
     watcher.unsubscribe(f"presence.{user}")
     stack.connect(user)
     stack.connect(other)
