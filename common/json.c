@@ -189,35 +189,42 @@ static bool is_space(char byte)
     return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
-/* at is inside a string; returns the place after its closing quote. */
-static const char *after_string(const char *at)
+/* An odd number of backslashes before a quote means that it is part of the string. */
+static bool is_escaped(const char *begin, const char *quote)
 {
-    while (*at != '"')
-        at += *at == '\\' ? 2 : 1;
-    return at + 1;
+    const char *at = quote;
+
+    while (at > begin && at[-1] == '\\')
+        at--;
+    return (quote - at) % 2 == 1;
 }
 
-static const char *after_container(const char *at)
+/* at is where a string's text begins; returns the place after its closing quote. */
+static const char *after_string(const char *at, const char *end)
 {
+    const char *begin = at, *quote = memchr(at, '"', (size_t)(end - at));
+
+    while (quote && is_escaped(begin, quote)) {
+        begin = quote + 1;
+        quote = memchr(begin, '"', (size_t)(end - begin));
+    }
+    return quote ? quote + 1 : end;
+}
+
+static const char *after_container(const char *at, const char *end)
+{
+    /* What each byte does to the depth; 2: begins a string. */
+    static const signed char steps[256] = {['{'] = 1, ['['] = 1, ['}'] = -1, [']'] = -1, ['"'] = 2};
     size_t depth = 0;
 
-    do {
-        switch (*at++) {
-        case '"':
-            at = after_string(at);
+    while (at < end) {
+        signed char step = steps[(unsigned char)*at++];
+
+        if (step == 2)
+            at = after_string(at, end);
+        else if (step != 0 && (depth += (size_t)step) == 0)
             break;
-        case '{':
-        case '[':
-            depth++;
-            break;
-        case '}':
-        case ']':
-            depth--;
-            break;
-        default:
-            break;
-        }
-    } while (depth);
+    }
     return at;
 }
 
@@ -225,9 +232,9 @@ static const char *after_container(const char *at)
 static const char *after_value(const char *at, const char *end)
 {
     if (*at == '"')
-        return after_string(at + 1);
+        return after_string(at + 1, end);
     if (*at == '{' || *at == '[')
-        return after_container(at);
+        return after_container(at, end);
     while (at < end && !is_space(*at) && *at != ',' && *at != '}' && *at != ']')
         at++;
     return at;
@@ -252,7 +259,7 @@ struct slice json_member_raw(const struct json *json, const struct json_value *o
     if (key == NULL)
         return slice_of(NULL, 0);
     /* yyjson gives no positions of values, but a key's text lies where it stood. */
-    at = after_string(json->original.data + (yyjson_get_str(key) - json->text.data));
+    at = after_string(json->original.data + (yyjson_get_str(key) - json->text.data), end);
     while (is_space(*at) || *at == ':')
         at++;
     return slice_of(at, (size_t)(after_value(at, end) - at));
