@@ -37,6 +37,7 @@ void engine_destroy(struct engine **engine)
     fanout_destroy(*engine);
     recent_destroy(&(*engine)->recent);
     buffer_finish(&(*engine)->delivered);
+    buffer_finish(&(*engine)->entry);
     frame_reader_destroy(&(*engine)->reader);
     frame_reader_destroy(&(*engine)->scanner);
     free(*engine);

@@ -250,24 +250,24 @@ static void write_source(struct engine *engine, struct slice id, uint64_t applie
                  slice_of(text, (size_t)length));
 }
 
-static void write_entry(struct engine *engine, struct slice id, struct slice head, struct slice body)
+/* Begins an output entry: its head. What else is in it comes behind, then write_entry. */
+static struct buffer *open_entry(struct engine *engine, struct number previous, uint64_t accepted)
+{
+    buffer_reset(&engine->entry, 1 << 20);
+    frame_encode(&engine->entry,
+                 &(struct frame){.type = FRAME_OUTPUT_HEAD,
+                                 .output_head = {.previous = previous, .accepted = accepted}});
+    return &engine->entry;
+}
+
+static void write_entry(struct engine *engine, struct slice id)
 {
     static const struct slice field = {"e", 1};
-    struct buffer entry = {0};
 
-    buffer_append_slice(&entry, head);
-    buffer_append_slice(&entry, body);
     effects_open(engine->effects, EFFECT_XADD, effects_key(engine->effects, "out", id), 3);
     effects_number(engine->effects, engine_entry_number(engine));
     effects_text(engine->effects, field);
-    effects_text(engine->effects, buffer_slice(&entry));
-    buffer_finish(&entry);
-}
-
-static void encode_head(struct buffer *head, struct number previous, uint64_t accepted)
-{
-    frame_encode(head, &(struct frame){.type = FRAME_OUTPUT_HEAD,
-                                       .output_head = {.previous = previous, .accepted = accepted}});
+    effects_text(engine->effects, buffer_slice(&engine->entry));
 }
 
 static void expire_output(struct engine *engine, struct slice id)
@@ -291,12 +291,10 @@ void gateway_bury(struct engine *engine, struct gateway *gateway, bool left)
     source->forget_ms = engine->now_ms + SOURCE_KEPT_MS;
     write_source(engine, id, source->applied, source->forget_ms);
     if (left) {
-        struct buffer head = {0};
-
-        encode_head(&head, gateway->last_output, gateway->applied);
-        write_entry(engine, id, buffer_slice(&head), buffer_slice(&gateway->output));
+        buffer_append_slice(open_entry(engine, gateway->last_output, gateway->applied),
+                            buffer_slice(&gateway->output));
+        write_entry(engine, id);
         expire_output(engine, id);
-        buffer_finish(&head);
     } else {
         engine->counters.gateways_buried++;
         effects_open(engine->effects, EFFECT_DEL, effects_key(engine->effects, "out", id), 0);
@@ -378,8 +376,6 @@ void gateway_say(struct gateway *gateway, const struct frame *frame)
 
 static void finish_gateway(struct engine *engine, struct gateway *gateway)
 {
-    struct buffer head = {0};
-
     if (gateway->applied_changed)
         write_source(engine, gateway_slice(gateway), gateway->applied, 0);
     gateway->applied_changed = false;
@@ -387,13 +383,13 @@ static void finish_gateway(struct engine *engine, struct gateway *gateway)
         return;
     if (!gateway->answer && gateway->output.length == 0 && !engine->first_commit)
         return;
-    encode_head(&head, gateway->last_output, gateway->applied);
-    write_entry(engine, gateway_slice(gateway), buffer_slice(&head), buffer_slice(&gateway->output));
+    buffer_append_slice(open_entry(engine, gateway->last_output, gateway->applied),
+                        buffer_slice(&gateway->output));
+    write_entry(engine, gateway_slice(gateway));
     gateway->last_output = engine_entry_number(engine);
-    gateway_record(gateway, gateway->last_output, 0, NULL, head.length + gateway->output.length);
+    gateway_record(gateway, gateway->last_output, 0, NULL, engine->entry.length);
     gateway->answer = false;
     buffer_reset(&gateway->output, 1 << 18);
-    buffer_finish(&head);
 }
 
 static void finish_stranger(struct engine *engine, struct source *stranger)
@@ -402,15 +398,13 @@ static void finish_stranger(struct engine *engine, struct source *stranger)
     const struct source *source = source_find(engine->sources, id);
     uint64_t last = source ? source->applied : 0;
     const struct gateway *gateway = gateway_find(engine, id);
-    struct buffer head = {0};
 
     /* Announced itself later in this batch: nothing to ask any more. */
     if (gateway == NULL || gateway->nonce == 0) {
-        encode_head(&head, (struct number){0}, last);
-        frame_encode(&head, &(struct frame){.type = FRAME_WHO_ARE_YOU, .who_are_you.last = last});
-        write_entry(engine, id, buffer_slice(&head), (struct slice){0});
+        frame_encode(open_entry(engine, (struct number){0}, last),
+                     &(struct frame){.type = FRAME_WHO_ARE_YOU, .who_are_you.last = last});
+        write_entry(engine, id);
         expire_output(engine, id);
-        buffer_finish(&head);
     }
     source_remove(&engine->strangers, stranger);
 }

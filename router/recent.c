@@ -1,6 +1,9 @@
 /*
  * Answers to requests whose ids their clients supplied: the same id with the same content within two minutes is answered as before and not applied again
  * (decisions.md, idempotent retry). Bounded by age, by answers of a user, and by bytes. See state.h.
+ *
+ * A ring in order of age, and an index into it by open addressing: every message with an id passes here, so one look costs one or two cache lines. Users, ids and contents
+ * are held as 64-bit hashes, together 128 bits that a wrong answer would have to match.
  */
 #include "common/xalloc.h"
 #include "router/state.h"
@@ -12,30 +15,35 @@
 #define RECENT_PER_USER 1000
 #define RECENT_BYTES (16 * 1024 * 1024)
 
-struct recent_user;
-
-struct recent_item {
+struct item {
+    uint64_t key; /* of user and id */
     struct recent_answer answer;
     uint64_t at_ms;
-    size_t bytes;
-    struct recent_user *owner;
-    TAILQ_ENTRY(recent_item) by_age, of_user;
-    UT_hash_handle hh; /* in owner->items, by id */
-    size_t id_length;
-    char id[];
+    uint64_t owner;         /* of the user */
+    uint64_t next_of_owner; /* place in the ring; 0: none yet */
+    bool dropped;           /* before its time: not in the index any more */
 };
-TAILQ_HEAD(recent_items, recent_item);
 
-struct recent_user {
-    struct recent_item *items;
-    struct recent_items by_age;
+struct owner {
+    uint64_t user;
+    uint64_t first, last; /* places of his answers that are not dropped */
+    size_t count;
     UT_hash_handle hh;
-    char id[];
+};
+
+/* Has the key beside the place, so that a look touches no item but the right one. */
+struct slot {
+    uint64_t key;
+    uint64_t place; /* 0: free */
 };
 
 struct recent {
-    struct recent_user *users;
-    struct recent_items by_age;
+    struct item *items; /* item at place p is items[p & (capacity - 1)]; places count from 1 */
+    uint64_t oldest, next;
+    size_t capacity;
+    struct slot *index; /* at most half full */
+    size_t index_size;
+    struct owner *owners;
     size_t count, bytes;
     struct buffer answers; /* of this commit, as frames */
 };
@@ -44,36 +52,12 @@ struct recent *recent_create(void)
 {
     struct recent *recent = xcalloc(1, sizeof(*recent));
 
-    TAILQ_INIT(&recent->by_age);
+    recent->oldest = recent->next = 1;
+    recent->capacity = 64;
+    recent->items = xcalloc(recent->capacity, sizeof(*recent->items));
+    recent->index_size = recent->capacity * 2;
+    recent->index = xcalloc(recent->index_size, sizeof(*recent->index));
     return recent;
-}
-
-static void drop(struct recent *recent, struct recent_item *item)
-{
-    struct recent_user *owner = item->owner;
-
-    TAILQ_REMOVE(&recent->by_age, item, by_age);
-    TAILQ_REMOVE(&owner->by_age, item, of_user);
-    HASH_DEL(owner->items, item);
-    recent->count--;
-    recent->bytes -= item->bytes;
-    free((void *)item->answer.delivered);
-    free(item);
-    if (owner->items == NULL) {
-        HASH_DEL(recent->users, owner);
-        free(owner);
-    }
-}
-
-void recent_destroy(struct recent **recent)
-{
-    if (*recent == NULL)
-        return;
-    while (!TAILQ_EMPTY(&(*recent)->by_age))
-        drop(*recent, TAILQ_FIRST(&(*recent)->by_age));
-    buffer_finish(&(*recent)->answers);
-    free(*recent);
-    *recent = NULL;
 }
 
 size_t recent_count(const struct recent *recent)
@@ -94,40 +78,153 @@ uint64_t recent_hash_add(uint64_t hash, struct slice text)
     return (hash ^ text.length) * 0x100000001b3;
 }
 
-static struct recent_user *owner_find(const struct recent *recent, struct slice user)
+static struct item *item_at(const struct recent *recent, uint64_t place)
 {
-    struct recent_user *owner;
+    return &recent->items[place & (recent->capacity - 1)];
+}
 
-    HASH_FIND(hh, recent->users, user.data, user.length, owner);
+/* ---- the index ---- */
+
+static size_t home_of(const struct recent *recent, uint64_t key)
+{
+    return (key ^ key >> 32) & (recent->index_size - 1);
+}
+
+/* The slot that holds key, or the free one where it would go. */
+static size_t slot_of(const struct recent *recent, uint64_t key)
+{
+    size_t slot = home_of(recent, key);
+
+    while (recent->index[slot].place != 0 && recent->index[slot].key != key)
+        slot = (slot + 1) & (recent->index_size - 1);
+    return slot;
+}
+
+/* Closes the gap, so that every key is found from its home on without a break. */
+static void index_remove(struct recent *recent, uint64_t key)
+{
+    size_t mask = recent->index_size - 1;
+    size_t gap = slot_of(recent, key);
+
+    if (recent->index[gap].place == 0)
+        return;
+    for (size_t slot = (gap + 1) & mask; recent->index[slot].place != 0; slot = (slot + 1) & mask) {
+        size_t home = home_of(recent, recent->index[slot].key);
+
+        if (((slot - home) & mask) >= ((slot - gap) & mask)) {
+            recent->index[gap] = recent->index[slot];
+            gap = slot;
+        }
+    }
+    recent->index[gap].place = 0;
+}
+
+static void index_add(struct recent *recent, uint64_t key, uint64_t place)
+{
+    recent->index[slot_of(recent, key)] = (struct slot){.key = key, .place = place};
+}
+
+static void grow(struct recent *recent)
+{
+    size_t capacity = recent->capacity * 2;
+    struct item *items = xcalloc(capacity, sizeof(*items));
+
+    for (uint64_t place = recent->oldest; place < recent->next; place++)
+        items[place & (capacity - 1)] = *item_at(recent, place);
+    free(recent->items);
+    free(recent->index);
+    recent->items = items;
+    recent->capacity = capacity;
+    recent->index_size = capacity * 2;
+    recent->index = xcalloc(recent->index_size, sizeof(*recent->index));
+    for (uint64_t place = recent->oldest; place < recent->next; place++)
+        if (!item_at(recent, place)->dropped)
+            index_add(recent, item_at(recent, place)->key, place);
+}
+
+/* ---- dropping ---- */
+
+static size_t item_bytes(const struct item *item)
+{
+    return sizeof(*item) + item->answer.delivered_count * sizeof(*item->answer.delivered);
+}
+
+static struct owner *owner_find(const struct recent *recent, uint64_t user)
+{
+    struct owner *owner;
+
+    HASH_FIND(hh, recent->owners, &user, sizeof(user), owner);
     return owner;
 }
 
-static struct recent_user *owner_get(struct recent *recent, struct slice user)
+/* The first of his answers that is still here, the others having been dropped before. */
+static void owner_advance(struct recent *recent, struct owner *owner)
 {
-    struct recent_user *owner = owner_find(recent, user);
-
-    if (owner != NULL)
-        return owner;
-    owner = xcalloc(1, sizeof(*owner) + user.length + 1);
-    memcpy(owner->id, user.data, user.length);
-    TAILQ_INIT(&owner->by_age);
-    HASH_ADD_KEYPTR(hh, recent->users, owner->id, user.length, owner);
-    return owner;
+    owner->count--;
+    while (owner->count && item_at(recent, owner->first)->dropped)
+        owner->first = item_at(recent, owner->first)->next_of_owner;
+    if (owner->count == 0) {
+        HASH_DEL(recent->owners, owner);
+        free(owner);
+    }
 }
 
-static struct recent_item *item_find(const struct recent_user *owner, struct slice id)
+static void drop(struct recent *recent, uint64_t place)
 {
-    struct recent_item *item = NULL;
+    struct item *item = item_at(recent, place);
 
-    if (owner != NULL)
-        HASH_FIND(hh, owner->items, id.data, id.length, item);
-    return item;
+    if (item->dropped)
+        return;
+    index_remove(recent, item->key);
+    item->dropped = true;
+    recent->count--;
+    recent->bytes -= item_bytes(item);
+    free((void *)item->answer.delivered);
+    item->answer.delivered = NULL;
+    owner_advance(recent, owner_find(recent, item->owner));
+}
+
+static void drop_old(struct recent *recent, uint64_t now_ms)
+{
+    while (recent->oldest < recent->next) {
+        const struct item *item = item_at(recent, recent->oldest);
+
+        if (!item->dropped && item->at_ms + RECENT_MS >= now_ms && recent->bytes <= RECENT_BYTES)
+            return;
+        drop(recent, recent->oldest++);
+    }
+}
+
+void recent_destroy(struct recent **recent)
+{
+    if (*recent == NULL)
+        return;
+    drop_old(*recent, UINT64_MAX);
+    buffer_finish(&(*recent)->answers);
+    free((*recent)->items);
+    free((*recent)->index);
+    free(*recent);
+    *recent = NULL;
+}
+
+/* ---- finding and keeping ---- */
+
+static uint64_t user_hash(struct slice user)
+{
+    return recent_hash_add(recent_hash_begin(), user);
+}
+
+static uint64_t request_key(struct slice user, struct slice id)
+{
+    return recent_hash_add(user_hash(user), id);
 }
 
 const struct recent_answer *recent_find(struct engine *engine, struct slice user, struct slice id,
                                         uint64_t content_hash)
 {
-    const struct recent_item *item = item_find(owner_find(engine->recent, user), id);
+    const struct recent *recent = engine->recent;
+    uint64_t place = recent->index[slot_of(recent, request_key(user, id))].place;
+    const struct item *item = place ? item_at(recent, place) : NULL;
 
     if (item == NULL || item->answer.content_hash != content_hash ||
         item->at_ms + RECENT_MS < engine->now_ms)
@@ -135,46 +232,46 @@ const struct recent_answer *recent_find(struct engine *engine, struct slice user
     return &item->answer;
 }
 
-static void drop_excess(struct recent *recent, uint64_t now_ms)
+static void owner_append(struct recent *recent, uint64_t user, uint64_t place)
 {
-    struct recent_item *oldest;
+    struct owner *owner = owner_find(recent, user);
 
-    while ((oldest = TAILQ_FIRST(&recent->by_age)) != NULL &&
-           (recent->bytes > RECENT_BYTES || oldest->at_ms + RECENT_MS < now_ms))
-        drop(recent, oldest);
+    if (owner == NULL) {
+        owner = xcalloc(1, sizeof(*owner));
+        owner->user = user;
+        owner->first = place;
+        HASH_ADD(hh, recent->owners, user, sizeof(owner->user), owner);
+    } else {
+        item_at(recent, owner->last)->next_of_owner = place;
+    }
+    owner->last = place;
+    if (++owner->count > RECENT_PER_USER)
+        drop(recent, owner->first);
 }
 
 static void insert(struct recent *recent, struct slice user, struct slice id, uint64_t at_ms,
                    const struct recent_answer *answer)
 {
-    struct recent_user *owner = owner_get(recent, user);
-    struct recent_item *item = item_find(owner, id);
     size_t list = answer->delivered_count * sizeof(*answer->delivered);
+    uint64_t key = request_key(user, id);
+    uint64_t same = recent->index[slot_of(recent, key)].place;
+    struct item *item;
 
-    if (item != NULL) {
-        drop(recent, item);
-        owner = owner_get(recent, user);
-    }
-    item = xcalloc(1, sizeof(*item) + id.length + 1);
-    memcpy(item->id, id.data, id.length);
-    item->id_length = id.length;
-    item->answer = *answer;
-    item->answer.delivered = NULL;
+    if (same != 0)
+        drop(recent, same);
+    drop_old(recent, at_ms);
+    if (recent->next - recent->oldest == recent->capacity)
+        grow(recent);
+    item = item_at(recent, recent->next);
+    *item = (struct item){.key = key, .answer = *answer, .at_ms = at_ms, .owner = user_hash(user)};
     if (list) {
         item->answer.delivered = xmalloc(list);
         memcpy((void *)item->answer.delivered, answer->delivered, list);
     }
-    item->at_ms = at_ms;
-    item->bytes = sizeof(*item) + id.length + list;
-    item->owner = owner;
-    HASH_ADD_KEYPTR(hh, owner->items, item->id, item->id_length, item);
-    TAILQ_INSERT_TAIL(&owner->by_age, item, of_user);
-    TAILQ_INSERT_TAIL(&recent->by_age, item, by_age);
+    index_add(recent, key, recent->next);
     recent->count++;
-    recent->bytes += item->bytes;
-    if (HASH_COUNT(owner->items) > RECENT_PER_USER)
-        drop(recent, TAILQ_FIRST(&owner->by_age));
-    drop_excess(recent, at_ms);
+    recent->bytes += item_bytes(item);
+    owner_append(recent, item->owner, recent->next++);
 }
 
 void recent_keep(struct engine *engine, struct slice user, struct slice id,

@@ -175,6 +175,7 @@ struct engine {
     struct user_list remembered; /* users with a seen number */
     size_t pending_count;
     struct buffer delivered;     /* pairs of the answer that is being made */
+    struct buffer entry;         /* the output entry that is being made */
 
     /* the commit that is being made */
     uint64_t epoch, commit, index;
