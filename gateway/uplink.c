@@ -374,6 +374,9 @@ uint32_t uplink_partitions_answering(const struct uplink *uplink)
     uint64_t within_ms = 3 * (uint64_t)uplink->gateway->settings.heartbeat_ms;
     uint32_t answering = 0;
 
+    /* The downlink's connection may be back before. */
+    if (!bus_is_up(uplink->gateway->bus))
+        return 0;
     for (uint32_t p = 0; p < uplink->count; p++)
         answering += uplink->partitions[p]->reached && !uplink_is_announcing(uplink, p) &&
                      now_ms(uplink) - uplink->partitions[p]->heard_ms <= within_ms;
@@ -397,6 +400,8 @@ void uplink_on_bus_up(struct uplink *uplink)
         struct uplink_partition *partition = uplink->partitions[p];
 
         partition->retry_ms = partition->retry_at_ms = 0;
+        if (partition->waiting_ms)
+            partition->waiting_ms = now_ms(uplink);
         if (entries_announce_started(partition->entries)) {
             partition->announce_wait_ms = again_ms(uplink);
             suspend(partition, 0);
