@@ -1,0 +1,336 @@
+#include "tests/unit/engine_world.h"
+
+#include "common/xalloc.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+struct world_page {
+    STAILQ_ENTRY(world_page) link;
+    struct slice user;
+    struct engine_page_entry *entries;
+    size_t count;
+};
+
+struct engine_world {
+    struct engine_limits limits;
+    struct model_store *store;
+    struct engine *engine;
+    struct effects *effects;
+    uint64_t epoch, commit;
+    struct number position;
+    bool first, tick_sent, hold_pages;
+    STAILQ_HEAD(, world_page) pages;
+    size_t malformed;
+};
+
+const struct deployment *world_deployment(void)
+{
+    static const struct deployment deployment = {.prefix = "t:", .partitions = 1};
+
+    return &deployment;
+}
+
+struct engine_world *world_create(const struct engine_limits *limits, uint64_t now_ms)
+{
+    struct engine_world *world = xcalloc(1, sizeof(*world));
+
+    world->limits = *limits;
+    world->store = model_store_create(world_deployment(), 0);
+    world->effects = effects_create(world_deployment(), 0);
+    STAILQ_INIT(&world->pages);
+    model_store_set_time(world->store, now_ms);
+    return world;
+}
+
+void world_destroy(struct engine_world **world)
+{
+    if (*world == NULL)
+        return;
+    world_drop(*world);
+    model_store_destroy(&(*world)->store);
+    effects_destroy(&(*world)->effects);
+    free(*world);
+    *world = NULL;
+}
+
+struct model_store *world_store(const struct engine_world *world)
+{
+    return world->store;
+}
+
+struct engine *world_engine(const struct engine_world *world)
+{
+    return world->engine;
+}
+
+uint64_t world_epoch(const struct engine_world *world)
+{
+    return world->epoch;
+}
+
+size_t world_malformed(const struct engine_world *world)
+{
+    return world->malformed;
+}
+
+/* ---- pages ---- */
+
+static struct slice copy(struct slice text)
+{
+    return slice_of(xmemdup0(text.data ? text.data : "", text.length), text.length);
+}
+
+static void page_destroy(struct world_page *page)
+{
+    for (size_t i = 0; i < page->count; i++) {
+        for (size_t j = 0; j < page->entries[i].field_count; j++) {
+            free((char *)page->entries[i].fields[j].name.data);
+            free((char *)page->entries[i].fields[j].value.data);
+        }
+        free((struct engine_field *)page->entries[i].fields);
+    }
+    free(page->entries);
+    free((char *)page->user.data);
+    free(page);
+}
+
+static void drop_pages(struct engine_world *world)
+{
+    struct world_page *page;
+
+    while ((page = STAILQ_FIRST(&world->pages)) != NULL) {
+        STAILQ_REMOVE_HEAD(&world->pages, link);
+        page_destroy(page);
+    }
+}
+
+static struct engine_page_entry copy_entry(const struct engine_page_entry *entry)
+{
+    struct engine_field *fields = xcalloc(entry->field_count, sizeof(*fields));
+
+    for (size_t i = 0; i < entry->field_count; i++)
+        fields[i] =
+            (struct engine_field){copy(entry->fields[i].name), copy(entry->fields[i].value)};
+    return (struct engine_page_entry){entry->number, fields, entry->field_count};
+}
+
+static void read_page(struct engine_world *world, struct slice user, struct number after)
+{
+    struct world_page *page = xcalloc(1, sizeof(*page));
+    size_t count;
+    const struct engine_page_entry *entries =
+        model_store_stream(world->store, "mailbox", user, &count);
+
+    page->user = copy(user);
+    page->entries = xcalloc(ENGINE_PAGE_ENTRIES, sizeof(*page->entries));
+    for (size_t i = 0; i < count && page->count < ENGINE_PAGE_ENTRIES; i++)
+        if (number_compare(entries[i].number, after) > 0)
+            page->entries[page->count++] = copy_entry(&entries[i]);
+    STAILQ_INSERT_TAIL(&world->pages, page, link);
+}
+
+void world_ask_pages(struct engine_world *world)
+{
+    struct slice user;
+    struct number after;
+
+    while (engine_next_page(world->engine, &user, &after))
+        read_page(world, user, after);
+}
+
+void world_hold_pages(struct engine_world *world, bool held)
+{
+    world->hold_pages = held;
+}
+
+static void apply_pages(struct engine_world *world)
+{
+    struct world_page *page;
+
+    while (!world->hold_pages && (page = STAILQ_FIRST(&world->pages)) != NULL) {
+        STAILQ_REMOVE_HEAD(&world->pages, link);
+        engine_page(world->engine, page->user, page->entries, page->count);
+        page_destroy(page);
+    }
+}
+
+/* ---- taking: the stages of load_stages.c, in its order ---- */
+
+static void load_gateway(struct engine_world *world, struct slice gateway, struct slice nonce)
+{
+    const struct engine_field *fields;
+    size_t count;
+    struct number last = model_store_last_id(world->store, "out", gateway);
+
+    engine_load_gateway(world->engine, gateway, nonce);
+    fields = model_store_hash(world->store, "conns", gateway, &count);
+    for (size_t i = 0; i < count; i++)
+        engine_load_connection(world->engine, gateway, fields[i].name, fields[i].value);
+    fields = model_store_hash(world->store, "subs", gateway, &count);
+    for (size_t i = 0; i < count; i++)
+        engine_load_subscription(world->engine, gateway, fields[i].name, fields[i].value);
+    if (!number_is_zero(last))
+        engine_load_output_cursor(world->engine, gateway, last);
+}
+
+static void stage_names(struct engine_world *world)
+{
+    static const struct slice none;
+    const struct engine_field *fields;
+    const struct model_score *scores;
+    const struct engine_page_entry *entries;
+    size_t count;
+
+    fields = model_store_hash(world->store, "sources", none, &count);
+    for (size_t i = 0; i < count; i++)
+        engine_load_source(world->engine, fields[i].name, fields[i].value);
+    fields = model_store_hash(world->store, "seen", none, &count);
+    for (size_t i = 0; i < count; i++)
+        engine_load_seen(world->engine, fields[i].name, fields[i].value);
+    scores = model_store_scores(world->store, "timers", none, &count);
+    for (size_t i = 0; i < count; i++)
+        engine_load_timer(world->engine, scores[i].member, scores[i].score);
+    entries = model_store_stream(world->store, "recent", none, &count);
+    for (size_t i = 0; i < count; i++)
+        engine_load_recent(world->engine, entries[i].number, model_entry_field(&entries[i], "f"));
+    fields = model_store_hash(world->store, "gateways", none, &count);
+    for (size_t i = 0; i < count; i++)
+        load_gateway(world, fields[i].name, fields[i].value);
+}
+
+static void load_output(void *arg, struct slice gateway)
+{
+    struct engine_world *world = arg;
+    size_t count;
+    const struct engine_page_entry *entries =
+        model_store_stream(world->store, "out", gateway, &count);
+
+    for (size_t i = 0; i < count; i++)
+        engine_load_output(world->engine, gateway, entries[i].number,
+                           model_entry_field(&entries[i], "e"));
+}
+
+static void fetch_user(void *arg, struct slice user)
+{
+    struct engine_world *world = arg;
+    size_t count;
+    const struct engine_field *fields = model_store_hash(world->store, "user", user, &count);
+
+    engine_user(world->engine, user, fields, count);
+}
+
+void world_take(struct engine_world *world)
+{
+    struct model_taken taken;
+
+    world_drop(world);
+    taken = model_store_take(world->store);
+    world->epoch = taken.epoch;
+    world->commit = 0;
+    world->position = taken.position;
+    world->first = true;
+    world->engine = engine_create(world_deployment(), 0, &world->limits);
+    stage_names(world);
+    engine_each_gateway(world->engine, load_output, world);
+    engine_load_users(world->engine, fetch_user, world);
+    engine_load_finish(world->engine, model_store_time(world->store));
+    engine_check(world->engine);
+}
+
+void world_drop(struct engine_world *world)
+{
+    engine_destroy(&world->engine);
+    drop_pages(world);
+    world->tick_sent = false;
+}
+
+/* ---- turns ---- */
+
+static uint64_t entry_u64(const struct engine_page_entry *entry, const char *name)
+{
+    struct number number = {0};
+
+    return number_parse(model_entry_field(entry, name), &number) == 0 ? number.epoch : 0;
+}
+
+static void apply_entry(struct engine_world *world, const struct engine_page_entry *entry)
+{
+    struct slice gateway = model_entry_field(entry, "g");
+    struct slice frames = model_entry_field(entry, "f");
+
+    engine_missing(world->engine, frames, fetch_user, world);
+    if (engine_apply(world->engine, gateway, entry_u64(entry, "n"), frames, entry->number.epoch) <
+        0)
+        world->malformed++;
+    if (gateway.length == 0)
+        world->tick_sent = false;
+    world->position = entry->number;
+}
+
+static const struct engine_page_entry *next_input(const struct engine_world *world, size_t *count)
+{
+    static const struct slice none;
+    const struct engine_page_entry *entries = model_store_stream(world->store, "in", none, count);
+
+    while (*count && number_compare(entries->number, world->position) <= 0) {
+        entries++;
+        --*count;
+    }
+    return entries;
+}
+
+struct model_commit *world_turn(struct engine_world *world, size_t entries, bool forced)
+{
+    size_t count;
+    const struct engine_page_entry *input = next_input(world, &count);
+    bool pages = !world->hold_pages && !STAILQ_EMPTY(&world->pages);
+
+    if (count > entries)
+        count = entries;
+    if (!forced && !world->first && !pages && count == 0)
+        return NULL;
+    world->first = false;
+    effects_reset(world->effects);
+    engine_begin(world->engine, world->epoch, ++world->commit, world->effects,
+                 model_store_time(world->store));
+    apply_pages(world);
+    for (size_t i = 0; i < count; i++)
+        apply_entry(world, &input[i]);
+    engine_finish(world->engine);
+    engine_check(world->engine);
+    return model_commit_create(world->effects, world->epoch, world->commit,
+                               count ? &world->position : NULL);
+}
+
+void world_settle(struct engine_world *world)
+{
+    struct model_commit *commit;
+
+    while ((commit = world_turn(world, SIZE_MAX, false)) != NULL) {
+        enum model_result result = model_store_run(world->store, commit);
+
+        if (result != MODEL_OK) {
+            fprintf(stderr, "commit: result %d, %s\n", (int)result,
+                    model_store_problem(world->store));
+            abort();
+        }
+        model_commit_destroy(&commit);
+        world_ask_pages(world);
+    }
+}
+
+bool world_tick(struct engine_world *world)
+{
+    struct buffer frames = {0};
+
+    if (world->tick_sent || engine_due_ms(world->engine) > model_store_time(world->store))
+        return false;
+    frame_encode(&frames, &(struct frame){.type = FRAME_TICK});
+    model_store_add_input(world->store, (struct slice){0}, 0, buffer_slice(&frames));
+    world->tick_sent = true;
+    buffer_finish(&frames);
+    return true;
+}

@@ -1,0 +1,738 @@
+#include "tests/unit/model_store.h"
+
+#include "common/xalloc.h"
+
+#include <assert.h>
+#include <msgpack.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+#define ARGUMENTS_MAX 64
+
+enum model_kind { MODEL_HASH, MODEL_STREAM, MODEL_SCORES };
+
+struct model_value {
+    enum model_kind kind;
+    uint64_t expires_ms; /* 0: never */
+    struct engine_field *fields;
+    size_t field_count;
+    struct engine_page_entry *entries;
+    size_t entry_count, entry_capacity;
+    struct number last_id;
+    struct model_score *scores;
+    size_t score_count;
+    UT_hash_handle hh;
+    size_t length;
+    char key[];
+};
+
+struct model_store {
+    const struct deployment *deployment;
+    uint32_t partition;
+    uint64_t now_ms;
+    struct model_value *values;
+    char problem[512];
+};
+
+struct model_commit {
+    uint64_t epoch, commit;
+    bool has_position;
+    struct number position;
+    struct slice *keys;
+    size_t key_count;
+    struct slice packed;
+};
+
+/* ---- values ---- */
+
+static struct slice copy(struct slice text)
+{
+    return slice_of(xmemdup0(text.data ? text.data : "", text.length), text.length);
+}
+
+static void release(struct slice text)
+{
+    free((char *)text.data);
+}
+
+static void entry_free(struct engine_page_entry *entry)
+{
+    for (size_t i = 0; i < entry->field_count; i++) {
+        release(entry->fields[i].name);
+        release(entry->fields[i].value);
+    }
+    free((struct engine_field *)entry->fields);
+}
+
+static void value_destroy(struct model_store *store, struct model_value *value)
+{
+    HASH_DEL(store->values, value);
+    for (size_t i = 0; i < value->field_count; i++) {
+        release(value->fields[i].name);
+        release(value->fields[i].value);
+    }
+    for (size_t i = 0; i < value->entry_count; i++)
+        entry_free(&value->entries[i]);
+    for (size_t i = 0; i < value->score_count; i++)
+        release(value->scores[i].member);
+    free(value->fields);
+    free(value->entries);
+    free(value->scores);
+    free(value);
+}
+
+static struct model_value *value_find(const struct model_store *store, struct slice key)
+{
+    struct model_value *value;
+
+    HASH_FIND(hh, store->values, key.data, key.length, value);
+    return value;
+}
+
+/* NULL when there is one of another kind. */
+static struct model_value *value_get(struct model_store *store, struct slice key,
+                                     enum model_kind kind)
+{
+    struct model_value *value = value_find(store, key);
+
+    if (value != NULL)
+        return value->kind == kind ? value : NULL;
+    value = xcalloc(1, sizeof(*value) + key.length + 1);
+    value->kind = kind;
+    value->length = key.length;
+    memcpy(value->key, key.data, key.length);
+    HASH_ADD_KEYPTR(hh, store->values, value->key, value->length, value);
+    return value;
+}
+
+static struct model_value *value_named(const struct model_store *store, const char *what,
+                                       struct slice name)
+{
+    struct buffer key = {0};
+    struct model_value *value;
+
+    key_partition(&key, store->deployment, store->partition, what, name);
+    value = value_find(store, buffer_slice(&key));
+    buffer_finish(&key);
+    return value;
+}
+
+struct model_store *model_store_create(const struct deployment *deployment, uint32_t partition)
+{
+    struct model_store *store = xcalloc(1, sizeof(*store));
+
+    store->deployment = deployment;
+    store->partition = partition;
+    return store;
+}
+
+void model_store_destroy(struct model_store **store)
+{
+    struct model_value *value, *next;
+
+    if (*store == NULL)
+        return;
+    HASH_ITER(hh, (*store)->values, value, next)
+    value_destroy(*store, value);
+    free(*store);
+    *store = NULL;
+}
+
+void model_store_set_time(struct model_store *store, uint64_t now_ms)
+{
+    struct model_value *value, *next;
+
+    store->now_ms = now_ms;
+    HASH_ITER(hh, store->values, value, next)
+    {
+        if (value->expires_ms && value->expires_ms <= now_ms)
+            value_destroy(store, value);
+    }
+}
+
+uint64_t model_store_time(const struct model_store *store)
+{
+    return store->now_ms;
+}
+
+const char *model_store_problem(const struct model_store *store)
+{
+    return store->problem;
+}
+
+static int refuse(struct model_store *store, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static int refuse(struct model_store *store, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(store->problem, sizeof(store->problem), format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+static int wrong_type(struct model_store *store, struct slice key)
+{
+    return refuse(store, "WRONGTYPE %.*s", (int)key.length, key.data);
+}
+
+/* ---- hashes ---- */
+
+static struct engine_field *field_find(const struct model_value *value, struct slice name)
+{
+    for (size_t i = 0; i < value->field_count; i++)
+        if (slice_equal(value->fields[i].name, name))
+            return &value->fields[i];
+    return NULL;
+}
+
+static void hash_set(struct model_value *value, struct slice name, struct slice text)
+{
+    struct engine_field *field = field_find(value, name);
+
+    if (field == NULL) {
+        value->fields = xrealloc(value->fields, (value->field_count + 1) * sizeof(*value->fields));
+        field = &value->fields[value->field_count++];
+        field->name = copy(name);
+    } else {
+        release(field->value);
+    }
+    field->value = copy(text);
+}
+
+static void hash_delete(struct model_value *value, struct slice name)
+{
+    struct engine_field *field = field_find(value, name);
+
+    if (field == NULL)
+        return;
+    release(field->name);
+    release(field->value);
+    *field = value->fields[--value->field_count];
+}
+
+/* ---- streams ---- */
+
+static void stream_push(struct model_value *value, struct number id, const struct slice *pairs,
+                        size_t pair_count)
+{
+    struct engine_field *fields = xcalloc(pair_count, sizeof(*fields));
+
+    for (size_t i = 0; i < pair_count; i++)
+        fields[i] = (struct engine_field){copy(pairs[i * 2]), copy(pairs[i * 2 + 1])};
+    if (value->entry_count == value->entry_capacity) {
+        value->entry_capacity = value->entry_capacity ? value->entry_capacity * 2 : 8;
+        value->entries = xrealloc(value->entries, value->entry_capacity * sizeof(*value->entries));
+    }
+    value->entries[value->entry_count++] =
+        (struct engine_page_entry){.number = id, .fields = fields, .field_count = pair_count};
+    value->last_id = id;
+}
+
+/* "*", "ms-*" or an id above the last. Returns 0 or -1. */
+static int stream_id(const struct model_store *store, const struct model_value *value,
+                     struct slice text, struct number *id)
+{
+    if (slice_is(text, "*") || (text.length > 2 && text.data[text.length - 1] == '*')) {
+        struct number wanted = {.epoch = store->now_ms};
+
+        if (text.length > 1 && number_parse(slice_of(text.data, text.length - 2), &wanted) < 0)
+            return -1;
+        if (text.length == 1 && wanted.epoch < value->last_id.epoch)
+            wanted.epoch = value->last_id.epoch;
+        if (wanted.epoch == value->last_id.epoch)
+            wanted = number_next(value->last_id);
+        *id = wanted;
+    } else if (number_parse(text, id) < 0) {
+        return -1;
+    }
+    return number_compare(*id, value->last_id) > 0 ? 0 : -1;
+}
+
+static void stream_remove(struct model_value *value, size_t from, size_t count)
+{
+    for (size_t i = from; i < from + count; i++)
+        entry_free(&value->entries[i]);
+    memmove(value->entries + from, value->entries + from + count,
+            (value->entry_count - from - count) * sizeof(*value->entries));
+    value->entry_count -= count;
+}
+
+static void stream_trim(struct model_value *value, struct number first_kept)
+{
+    size_t gone = 0;
+
+    while (gone < value->entry_count && number_compare(value->entries[gone].number, first_kept) < 0)
+        gone++;
+    if (gone)
+        stream_remove(value, 0, gone);
+}
+
+static void stream_delete(struct model_value *value, struct number id)
+{
+    for (size_t i = 0; i < value->entry_count; i++) {
+        if (number_compare(value->entries[i].number, id) == 0) {
+            stream_remove(value, i, 1);
+            return;
+        }
+    }
+}
+
+/* ---- effects: each checks as strictly as Redis, and never half ---- */
+
+struct arguments {
+    struct slice key;
+    struct slice values[ARGUMENTS_MAX];
+    size_t count;
+};
+
+static int run_hset(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value;
+
+    if (a->count == 0 || a->count % 2)
+        return refuse(store, "HSET: wrong number of arguments");
+    if ((value = value_get(store, a->key, MODEL_HASH)) == NULL)
+        return wrong_type(store, a->key);
+    for (size_t i = 0; i < a->count; i += 2)
+        hash_set(value, a->values[i], a->values[i + 1]);
+    return 0;
+}
+
+static int run_hdel(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value = value_find(store, a->key);
+
+    if (a->count == 0)
+        return refuse(store, "HDEL: wrong number of arguments");
+    if (value != NULL && value->kind != MODEL_HASH)
+        return wrong_type(store, a->key);
+    for (size_t i = 0; value && i < a->count; i++)
+        hash_delete(value, a->values[i]);
+    if (value != NULL && value->field_count == 0)
+        value_destroy(store, value);
+    return 0;
+}
+
+static int run_xadd(struct model_store *store, const struct arguments *a)
+{
+    static const struct model_value nothing;
+    struct model_value *value = value_find(store, a->key);
+    struct number id;
+
+    if (a->count < 3 || a->count % 2 == 0)
+        return refuse(store, "XADD: wrong number of arguments");
+    if (value != NULL && value->kind != MODEL_STREAM)
+        return wrong_type(store, a->key);
+    if (stream_id(store, value ? value : &nothing, a->values[0], &id) < 0)
+        return refuse(store, "XADD %.*s: id %.*s is not above the last", (int)a->key.length,
+                      a->key.data, (int)a->values[0].length, a->values[0].data);
+    stream_push(value_get(store, a->key, MODEL_STREAM), id, a->values + 1, a->count / 2);
+    return 0;
+}
+
+static int run_xtrim(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value = value_find(store, a->key);
+    struct number first;
+
+    if (a->count != 1 || number_parse(a->values[0], &first) < 0)
+        return refuse(store, "XTRIM: wrong arguments");
+    if (value != NULL && value->kind != MODEL_STREAM)
+        return wrong_type(store, a->key);
+    if (value != NULL)
+        stream_trim(value, first);
+    return 0;
+}
+
+static int run_xdel(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value = value_find(store, a->key);
+    struct number id;
+
+    if (a->count == 0)
+        return refuse(store, "XDEL: wrong number of arguments");
+    if (value != NULL && value->kind != MODEL_STREAM)
+        return wrong_type(store, a->key);
+    for (size_t i = 0; i < a->count; i++) {
+        if (number_parse(a->values[i], &id) < 0)
+            return refuse(store, "XDEL: not an id");
+        if (value != NULL)
+            stream_delete(value, id);
+    }
+    if (value != NULL && value->entry_count == 0)
+        value_destroy(store, value);
+    return 0;
+}
+
+static int run_xclear(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value = value_find(store, a->key);
+
+    if (a->count)
+        return refuse(store, "XCLEAR: wrong number of arguments");
+    if (value != NULL && value->kind != MODEL_STREAM)
+        return wrong_type(store, a->key);
+    if (value != NULL)
+        stream_remove(value, 0, value->entry_count);
+    return 0;
+}
+
+static int run_del(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value = value_find(store, a->key);
+
+    if (a->count)
+        return refuse(store, "DEL: wrong number of arguments");
+    if (value != NULL)
+        value_destroy(store, value);
+    return 0;
+}
+
+static int run_pexpire(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value = value_find(store, a->key);
+    struct number after;
+
+    if (a->count != 1 || number_parse(a->values[0], &after) < 0)
+        return refuse(store, "PEXPIRE: wrong arguments");
+    if (value != NULL)
+        value->expires_ms = store->now_ms + after.epoch;
+    return 0;
+}
+
+static int run_persist(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value = value_find(store, a->key);
+
+    if (a->count)
+        return refuse(store, "PERSIST: wrong number of arguments");
+    if (value != NULL)
+        value->expires_ms = 0;
+    return 0;
+}
+
+static void scores_remove(struct model_value *value, struct slice member)
+{
+    for (size_t i = 0; i < value->score_count; i++) {
+        if (!slice_equal(value->scores[i].member, member))
+            continue;
+        release(value->scores[i].member);
+        memmove(value->scores + i, value->scores + i + 1,
+                (value->score_count - i - 1) * sizeof(*value->scores));
+        value->score_count--;
+        return;
+    }
+}
+
+static int run_zadd(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value;
+    struct number score;
+    size_t at = 0;
+
+    if (a->count != 2 || number_parse(a->values[0], &score) < 0)
+        return refuse(store, "ZADD: wrong arguments");
+    if ((value = value_get(store, a->key, MODEL_SCORES)) == NULL)
+        return wrong_type(store, a->key);
+    scores_remove(value, a->values[1]);
+    value->scores = xrealloc(value->scores, (value->score_count + 1) * sizeof(*value->scores));
+    while (at < value->score_count && value->scores[at].score <= score.epoch)
+        at++;
+    memmove(value->scores + at + 1, value->scores + at,
+            (value->score_count++ - at) * sizeof(*value->scores));
+    value->scores[at] = (struct model_score){copy(a->values[1]), score.epoch};
+    return 0;
+}
+
+static int run_zrem(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value = value_find(store, a->key);
+
+    if (a->count != 1)
+        return refuse(store, "ZREM: wrong number of arguments");
+    if (value != NULL && value->kind != MODEL_SCORES)
+        return wrong_type(store, a->key);
+    if (value == NULL)
+        return 0;
+    scores_remove(value, a->values[0]);
+    if (value->score_count == 0)
+        value_destroy(store, value);
+    return 0;
+}
+
+static int (*const operations[])(struct model_store *, const struct arguments *) = {
+    [EFFECT_HSET] = run_hset,   [EFFECT_HDEL] = run_hdel,       [EFFECT_XADD] = run_xadd,
+    [EFFECT_XTRIM] = run_xtrim, [EFFECT_XDEL] = run_xdel,       [EFFECT_XCLEAR] = run_xclear,
+    [EFFECT_DEL] = run_del,     [EFFECT_PEXPIRE] = run_pexpire, [EFFECT_PERSIST] = run_persist,
+    [EFFECT_ZADD] = run_zadd,   [EFFECT_ZREM] = run_zrem,
+};
+#define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
+
+/* ---- commits ---- */
+
+struct model_commit *model_commit_create(struct effects *effects, uint64_t epoch, uint64_t commit,
+                                         const struct number *position)
+{
+    struct model_commit *copied = xcalloc(1, sizeof(*copied));
+    const struct slice *keys;
+
+    copied->epoch = epoch;
+    copied->commit = commit;
+    copied->has_position = position != NULL;
+    if (position != NULL)
+        copied->position = *position;
+    copied->key_count = effects_keys(effects, &keys);
+    copied->keys = xcalloc(copied->key_count, sizeof(*copied->keys));
+    for (size_t i = 0; i < copied->key_count; i++)
+        copied->keys[i] = copy(keys[i]);
+    copied->packed = copy(effects_packed(effects));
+    return copied;
+}
+
+void model_commit_destroy(struct model_commit **commit)
+{
+    if (*commit == NULL)
+        return;
+    for (size_t i = 0; i < (*commit)->key_count; i++)
+        release((*commit)->keys[i]);
+    free((*commit)->keys);
+    release((*commit)->packed);
+    free(*commit);
+    *commit = NULL;
+}
+
+/* What commit.lua would call BADEFFECT is a failed assertion: the engine makes none. */
+static void read_effect(const struct model_commit *commit, const msgpack_object *effect,
+                        uint64_t *opcode, struct arguments *a)
+{
+    const msgpack_object *parts = effect->via.array.ptr;
+
+    assert(effect->type == MSGPACK_OBJECT_ARRAY && effect->via.array.size >= 2);
+    assert(effect->via.array.size - 2 <= ARGUMENTS_MAX);
+    assert(parts[0].type == MSGPACK_OBJECT_POSITIVE_INTEGER);
+    assert(parts[1].type == MSGPACK_OBJECT_POSITIVE_INTEGER);
+    *opcode = parts[0].via.u64;
+    assert(*opcode < OPERATIONS && operations[*opcode] != NULL);
+    assert(parts[1].via.u64 >= 1 && parts[1].via.u64 <= commit->key_count);
+    a->key = commit->keys[parts[1].via.u64 - 1];
+    a->count = effect->via.array.size - 2;
+    for (size_t i = 0; i < a->count; i++) {
+        assert(parts[i + 2].type == MSGPACK_OBJECT_STR);
+        a->values[i] = slice_of(parts[i + 2].via.str.ptr, parts[i + 2].via.str.size);
+    }
+}
+
+static bool run_effects(struct model_store *store, const struct model_commit *commit)
+{
+    msgpack_unpacked unpacked;
+    size_t at = 0;
+    bool all = true;
+
+    msgpack_unpacked_init(&unpacked);
+    assert(msgpack_unpack_next(&unpacked, commit->packed.data, commit->packed.length, &at) ==
+           MSGPACK_UNPACK_SUCCESS);
+    assert(at == commit->packed.length && unpacked.data.type == MSGPACK_OBJECT_ARRAY);
+    for (size_t i = 0; i < unpacked.data.via.array.size; i++) {
+        struct arguments arguments;
+        uint64_t opcode;
+
+        read_effect(commit, &unpacked.data.via.array.ptr[i], &opcode, &arguments);
+        if (operations[opcode](store, &arguments) < 0)
+            all = false;
+    }
+    msgpack_unpacked_destroy(&unpacked);
+    return all;
+}
+
+static uint64_t state_u64(const struct model_store *store, const char *field)
+{
+    struct slice text = model_store_field(store, "state", (struct slice){0}, slice_text(field));
+    struct number number = {0};
+
+    return text.length && number_parse(text, &number) == 0 ? number.epoch : 0;
+}
+
+static void set_state(struct model_store *store, const char *field, struct number number,
+                      bool with_sequence)
+{
+    struct buffer key = {0};
+    char text[NUMBER_TEXT_SIZE];
+
+    key_partition(&key, store->deployment, store->partition, "state", (struct slice){0});
+    if (with_sequence)
+        number_format(number, text);
+    else
+        snprintf(text, sizeof(text), "%llu", (unsigned long long)number.epoch);
+    hash_set(value_get(store, buffer_slice(&key), MODEL_HASH), slice_text(field), slice_text(text));
+    buffer_finish(&key);
+}
+
+enum model_result model_store_run(struct model_store *store, const struct model_commit *commit)
+{
+    uint64_t at = state_u64(store, "commit");
+    bool all;
+
+    if (state_u64(store, "epoch") != commit->epoch)
+        return MODEL_LOST;
+    if (at == commit->commit)
+        return MODEL_DONE;
+    if (at + 1 != commit->commit)
+        return MODEL_STALE;
+    all = run_effects(store, commit);
+    if (commit->has_position) {
+        struct model_value *input = value_named(store, "in", (struct slice){0});
+
+        if (input != NULL)
+            stream_trim(input, number_next(commit->position));
+        set_state(store, "pos", commit->position, true);
+    }
+    set_state(store, "commit", (struct number){.epoch = commit->commit}, false);
+    return all ? MODEL_OK : MODEL_FAILED;
+}
+
+struct model_taken model_store_take(struct model_store *store)
+{
+    struct slice position = model_store_field(store, "state", (struct slice){0}, slice_text("pos"));
+    uint64_t above = state_u64(store, "epoch") + 1;
+    struct model_taken taken = {.epoch = above > store->now_ms ? above : store->now_ms};
+
+    if (position.length)
+        assert(number_parse(position, &taken.position) == 0);
+    set_state(store, "epoch", (struct number){.epoch = taken.epoch}, false);
+    set_state(store, "commit", (struct number){0}, false);
+    return taken;
+}
+
+void model_store_add_input(struct model_store *store, struct slice gateway, uint64_t number,
+                           struct slice frames)
+{
+    struct buffer key = {0};
+    char digits[24];
+    struct arguments arguments = {.count = 7};
+    int added;
+
+    key_partition(&key, store->deployment, store->partition, "in", (struct slice){0});
+    arguments.key = buffer_slice(&key);
+    arguments.values[0] = slice_text("*");
+    arguments.values[1] = slice_text("g");
+    arguments.values[2] = gateway;
+    arguments.values[3] = slice_text("n");
+    arguments.values[4] = slice_of(
+        digits, (size_t)snprintf(digits, sizeof(digits), "%llu", (unsigned long long)number));
+    arguments.values[5] = slice_text("f");
+    arguments.values[6] = frames;
+    added = run_xadd(store, &arguments);
+    assert(added == 0);
+    (void)added;
+    buffer_finish(&key);
+}
+
+/* ---- reading ---- */
+
+const struct engine_field *model_store_hash(const struct model_store *store, const char *what,
+                                            struct slice name, size_t *count)
+{
+    const struct model_value *value = value_named(store, what, name);
+
+    *count = value ? value->field_count : 0;
+    return value ? value->fields : NULL;
+}
+
+struct slice model_store_field(const struct model_store *store, const char *what, struct slice name,
+                               struct slice field)
+{
+    const struct model_value *value = value_named(store, what, name);
+    const struct engine_field *found = value ? field_find(value, field) : NULL;
+
+    return found ? found->value : (struct slice){0};
+}
+
+const struct engine_page_entry *model_store_stream(const struct model_store *store,
+                                                   const char *what, struct slice name,
+                                                   size_t *count)
+{
+    const struct model_value *value = value_named(store, what, name);
+
+    *count = value ? value->entry_count : 0;
+    return value ? value->entries : NULL;
+}
+
+struct number model_store_last_id(const struct model_store *store, const char *what,
+                                  struct slice name)
+{
+    const struct model_value *value = value_named(store, what, name);
+
+    return value ? value->last_id : (struct number){0};
+}
+
+const struct model_score *model_store_scores(const struct model_store *store, const char *what,
+                                             struct slice name, size_t *count)
+{
+    const struct model_value *value = value_named(store, what, name);
+
+    *count = value ? value->score_count : 0;
+    return value ? value->scores : NULL;
+}
+
+struct slice model_entry_field(const struct engine_page_entry *entry, const char *name)
+{
+    for (size_t i = 0; i < entry->field_count; i++)
+        if (slice_is(entry->fields[i].name, name))
+            return entry->fields[i].value;
+    return (struct slice){0};
+}
+
+void model_store_each_key(const struct model_store *store,
+                          void (*visit)(void *arg, const char *key), void *arg)
+{
+    for (const struct model_value *value = store->values; value; value = value->hh.next)
+        visit(arg, strchr(value->key, '}') + 2);
+}
+
+/* ---- the digest ---- */
+
+static uint64_t mix(uint64_t hash, struct slice text)
+{
+    for (size_t i = 0; i < text.length; i++)
+        hash = (hash ^ (unsigned char)text.data[i]) * 0x100000001b3;
+    return (hash ^ text.length) * 0x9e3779b97f4a7c15;
+}
+
+static uint64_t mix_number(uint64_t hash, struct number number)
+{
+    return mix(hash, slice_of(&number, sizeof(number)));
+}
+
+/* Fields of a hash and keys have no order: their hashes are added. */
+static uint64_t value_digest(const struct model_value *value)
+{
+    uint64_t fields = 0, rest = mix(0xcbf29ce484222325, slice_of(value->key, value->length));
+
+    for (size_t i = 0; i < value->field_count; i++)
+        fields += mix(mix(1, value->fields[i].name), value->fields[i].value);
+    rest = mix_number(mix_number(rest, value->last_id), (struct number){value->expires_ms, 0});
+    for (size_t i = 0; i < value->entry_count; i++) {
+        rest = mix_number(rest, value->entries[i].number);
+        for (size_t j = 0; j < value->entries[i].field_count; j++)
+            rest =
+                mix(mix(rest, value->entries[i].fields[j].name), value->entries[i].fields[j].value);
+    }
+    for (size_t i = 0; i < value->score_count; i++)
+        rest = mix_number(mix(rest, value->scores[i].member),
+                          (struct number){value->scores[i].score, 0});
+    return mix_number(rest, (struct number){fields, 0});
+}
+
+uint64_t model_store_digest(const struct model_store *store)
+{
+    uint64_t sum = 0;
+
+    for (const struct model_value *value = store->values; value; value = value->hh.next)
+        sum += value_digest(value);
+    return sum;
+}
