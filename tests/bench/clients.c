@@ -102,6 +102,10 @@ static void on_text(void *arg, unsigned index, const char *text, size_t length)
     case REALTIME_SUBSCRIBED:
         set_ready(clients, index);
         break;
+    case REALTIME_PING:
+        connections_send(clients->connections, index, clients->text,
+                         realtime_pong(clients->text, message.timestamp));
+        break;
     case REALTIME_ERROR:
         clients->counts.errors++;
         complain(clients, index, text, (int)length);

@@ -12,6 +12,12 @@ size_t realtime_subscribe(char text[REALTIME_TEXT_SIZE], const char *topic)
                             "{\"type\":\"Subscribe\",\"data\":{\"topics\":[\"%s\"]}}", topic);
 }
 
+size_t realtime_pong(char text[REALTIME_TEXT_SIZE], long long timestamp)
+{
+    return (size_t)snprintf(text, REALTIME_TEXT_SIZE,
+                            "{\"type\":\"Pong\",\"data\":{\"timestamp\":%lld}}", timestamp);
+}
+
 /* A request that carries a payload to the topic or user that field names. */
 static size_t write_request(char *text, const char *type, const char *field, const char *to,
                             const struct stamp *stamp, size_t payload_size, bool with_id)
@@ -113,6 +119,15 @@ static enum realtime_kind read_ack(const char *text, size_t length,
     return REALTIME_ACK;
 }
 
+static enum realtime_kind read_ping(const char *text, size_t length,
+                                    struct realtime_message *message)
+{
+    const char *timestamp = after(text, length, "\"timestamp\":");
+
+    message->timestamp = timestamp ? strtoll(timestamp, NULL, 10) : 0;
+    return REALTIME_PING;
+}
+
 static enum realtime_kind read_error(const char *text, size_t length,
                                      struct realtime_message *message)
 {
@@ -129,6 +144,7 @@ static const struct {
     {"Ack\"", read_ack},
     {"Status\"", read_status},
     {"Error\"", read_error},
+    {"Ping\"", read_ping},
 };
 
 void realtime_read(const char *text, size_t length, struct realtime_message *message)

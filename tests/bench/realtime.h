@@ -25,19 +25,22 @@ enum realtime_kind {
     REALTIME_ACK,
     REALTIME_DELIVERY, /* Broadcast or DirectMessage with a stamp */
     REALTIME_ERROR,
+    REALTIME_PING,
     REALTIME_OTHER,
 };
 
 struct realtime_message {
     enum realtime_kind kind;
-    struct stamp stamp; /* of a REALTIME_DELIVERY */
-    long recipients;    /* of an Ack; -1: it has none */
+    struct stamp stamp;  /* of a REALTIME_DELIVERY */
+    long recipients;     /* of an Ack; -1: it has none */
+    long long timestamp; /* of a Ping */
 };
 
 void realtime_read(const char *text, size_t length, struct realtime_message *);
 
-/* Each writes a request and returns its length. With an id a request may be sent again. */
+/* Each writes a message and returns its length. With an id a request may be sent again. */
 size_t realtime_subscribe(char text[REALTIME_TEXT_SIZE], const char *topic);
+size_t realtime_pong(char text[REALTIME_TEXT_SIZE], long long timestamp);
 size_t realtime_broadcast(char text[REALTIME_TEXT_SIZE], const char *topic, const struct stamp *,
                           size_t payload_size, bool with_id);
 size_t realtime_direct(char text[REALTIME_TEXT_SIZE], const char *user, const struct stamp *,

@@ -81,22 +81,28 @@ static void text_messages(FILE *file, const struct options *options, const struc
             (unsigned long long)result->counts.errors);
 }
 
-static double idle_percent(const struct result *result)
+static double idle_percent(const struct result *result, uint64_t cpu_ns)
 {
-    return ratio((double)result->idle_cpu.total_ns / 1e7, result->held_s);
+    return ratio((double)cpu_ns / 1e7, result->held_s);
+}
+
+static void text_idle(FILE *file, const struct options *options, const struct result *result)
+{
+    fprintf(file, "  %.0f B RSS, %.0f B PSS per connection; CPU in %.0f s %.2f %% (",
+            per_connection(result, result->before.rss, result->after.rss),
+            per_connection(result, result->before.pss, result->after.pss), result->held_s,
+            idle_percent(result, result->idle_cpu.total_ns));
+    for (unsigned i = 0; i < options->processes.count; i++)
+        fprintf(file, "%s%s %.2f", i ? ", " : "", options->processes.process[i].name,
+                idle_percent(result, result->idle_cpu.ns[i]));
+    fputs(")\n", file);
 }
 
 static void text_memory(FILE *file, const struct result *result)
 {
-    fprintf(file, "  server memory RSS %.1f -> %.1f MiB, PSS %.1f -> %.1f MiB",
+    fprintf(file, "  server memory RSS %.1f -> %.1f MiB, PSS %.1f -> %.1f MiB\n",
             mebibytes(result->before.rss), mebibytes(result->after.rss),
             mebibytes(result->before.pss), mebibytes(result->after.pss));
-    if (result->held_s > 0)
-        fprintf(file, ": %.0f B RSS, %.0f B PSS per connection; idle CPU %.2f %%",
-                per_connection(result, result->before.rss, result->after.rss),
-                per_connection(result, result->before.pss, result->after.pss),
-                idle_percent(result));
-    fputc('\n', file);
 }
 
 void report_text(FILE *file, const struct options *options, const struct result *result)
@@ -113,6 +119,8 @@ void report_text(FILE *file, const struct options *options, const struct result 
     if (result->measured_s > 0)
         text_messages(file, options, result);
     text_memory(file, result);
+    if (result->held_s > 0)
+        text_idle(file, options, result);
 }
 
 /* ---- for programs ---- */
@@ -227,7 +235,7 @@ static void json_memory(struct json *json, const struct result *result)
                 per_connection(result, result->before.rss, result->after.rss));
     json_number(json, "pss_per_connection",
                 per_connection(result, result->before.pss, result->after.pss));
-    json_number(json, "idle_cpu_percent", idle_percent(result));
+    json_number(json, "idle_cpu_percent", idle_percent(result, result->idle_cpu.total_ns));
     json_number(json, "held_s", result->held_s);
 }
 
