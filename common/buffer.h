@@ -1,5 +1,6 @@
 /*
- * A growable run of bytes. Zeroed memory is a valid empty buffer; buffer_finish gives its memory back.
+ * A growable run of bytes. Zeroed memory is a valid empty buffer; buffer_finish gives its memory
+ * back.
  */
 #ifndef COMMON_BUFFER_H
 #define COMMON_BUFFER_H

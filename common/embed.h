@@ -1,6 +1,6 @@
 /*
- * EMBED(name, "path"): a file's text as a NUL-terminated array, taken in when the object is assembled. path is relative to the
- * repository's root, where the compiler is started.
+ * EMBED(name, "path"): a file's text as a NUL-terminated array, taken in when the object is
+ * assembled. path is relative to the repository's root, where the compiler is started.
  */
 #ifndef COMMON_EMBED_H
 #define COMMON_EMBED_H

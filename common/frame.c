@@ -167,7 +167,8 @@ void frame_encode(struct buffer *buffer, const struct frame *frame)
     msgpack_pack_array(&packer, descriptor->field_count + 1);
     msgpack_pack_uint64(&packer, frame->type);
     for (size_t i = 0; i < descriptor->field_count; i++)
-        encode_field(&packer, descriptor->fields[i].kind, field_const(frame, &descriptor->fields[i]));
+        encode_field(&packer, descriptor->fields[i].kind,
+                     field_const(frame, &descriptor->fields[i]));
 }
 
 static void print_field(struct buffer *out, enum field_kind kind, const void *value)
@@ -298,7 +299,8 @@ static int decode_field(msgpack_zone *zone, const msgpack_object *object, enum f
     return -EBADMSG;
 }
 
-static int decode_frame(struct frame_reader *reader, const msgpack_object *object, struct frame *frame)
+static int decode_frame(struct frame_reader *reader, const msgpack_object *object,
+                        struct frame *frame)
 {
     const struct frame_descriptor *descriptor;
     const msgpack_object *elements;
@@ -328,7 +330,8 @@ int frame_reader_next(struct frame_reader *reader, struct frame *frame)
     if (reader->at >= reader->entry.length)
         return 0;
     msgpack_zone_clear(reader->zone);
-    result = msgpack_unpack(reader->entry.data, reader->entry.length, &reader->at, reader->zone, &object);
+    result = msgpack_unpack(reader->entry.data, reader->entry.length, &reader->at, reader->zone,
+                            &object);
     if (result != MSGPACK_UNPACK_SUCCESS && result != MSGPACK_UNPACK_EXTRA_BYTES)
         return -EBADMSG;
     return decode_frame(reader, &object, frame) < 0 ? -EBADMSG : 1;

@@ -1,6 +1,7 @@
 /*
- * Frames: what gateways and routers say to each other in the entries of the bus (frames.def). Encodes into a buffer, decodes
- * out of an entry without copying: slices and lists of a decoded frame are valid until the reader's next frame or its end.
+ * Frames: what gateways and routers say to each other in the entries of the bus (frames.def).
+ * Encodes into a buffer, decodes out of an entry without copying: slices and lists of a decoded
+ * frame are valid until the reader's next frame or its end.
  */
 #ifndef COMMON_FRAME_H
 #define COMMON_FRAME_H
@@ -47,7 +48,10 @@ enum frame_type {
 #define BIN(field) struct slice field;
 #define NUMBER(field) struct number field;
 #define U64S(field) struct frame_u64s field;
-#define FRAME(id, NAME, name, from, to, ...) struct frame_##name { __VA_ARGS__ };
+#define FRAME(id, NAME, name, from, to, ...)                                                       \
+    struct frame_##name {                                                                          \
+        __VA_ARGS__                                                                                \
+    };
 #include "common/frames.def"
 #undef FRAME
 #undef U64
@@ -76,15 +80,17 @@ void frame_print(struct buffer *, const struct frame *);
 /* Every type in the order of frames.def; returns their count. */
 size_t frame_types(const enum frame_type **types);
 
-/* Reads the frames of an entry one by one. A reader keeps memory between entries: one for each place that reads. */
+/* Reads the frames of an entry one by one. A reader keeps memory between entries: one for each
+ * place that reads. */
 struct frame_reader;
 struct frame_reader *frame_reader_create(void);
 void frame_reader_destroy(struct frame_reader **);
 /* Begins to read an entry, which must stay where it is until it is read. */
 void frame_reader_start(struct frame_reader *, struct slice entry);
-/* 1: *frame is the next. 0: the entry has ended. -EBADMSG: what follows is no frame known to this version (a whole body must
-   be consumed, no more and no less). */
-int frame_reader_next(struct frame_reader *, struct frame *frame) __attribute__((warn_unused_result));
+/* 1: *frame is the next. 0: the entry has ended. -EBADMSG: what follows is no frame known to this
+   version (a whole body must be consumed, no more and no less). */
+int frame_reader_next(struct frame_reader *, struct frame *frame)
+    __attribute__((warn_unused_result));
 /* The bytes that are not read yet. */
 struct slice frame_reader_rest(const struct frame_reader *);
 

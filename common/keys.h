@@ -1,6 +1,7 @@
 /*
- * The grammar of Redis keys, and which partition a key belongs to. `<prefix>{<p>}:<what>` for what a partition owns (one hash
- * tag: one script commits all of it), `<prefix><what>` for the few global ones.
+ * The grammar of Redis keys, and which partition a key belongs to. `<prefix>{<p>}:<what>` for what
+ * a partition owns (one hash tag: one script commits all of it), `<prefix><what>` for the few
+ * global ones.
  */
 #ifndef COMMON_KEYS_H
 #define COMMON_KEYS_H
@@ -12,19 +13,22 @@
 
 #define PARTITIONS_MAX 1024
 
-/* What every process of a deployment shares: fixed at its first start, kept in Redis (deployment.h). */
+/* What every process of a deployment shares: fixed at its first start, kept in Redis
+ * (deployment.h). */
 struct deployment {
-    char prefix[64];    /* "trunkline:" */
+    char prefix[64];     /* "trunkline:" */
     uint32_t partitions; /* P */
     uint8_t hash_key[16];
 };
 
-/* The partition of a user, topic or group: SipHash-2-4 of it under the deployment's key, modulo P. */
+/* The partition of a user, topic or group: SipHash-2-4 of it under the deployment's key, modulo P.
+ */
 uint32_t partition_of(const struct deployment *, struct slice key);
 /* Appends the hash tag of a partition, "{3}": the only function that knows it. */
 void partition_tag(struct buffer *, uint32_t partition);
 /*
- * Appends "<prefix>{3}:<what>" or, with a name, "<prefix>{3}:<what>:<name>". Bytes of the name that have a meaning in keys
+ * Appends "<prefix>{3}:<what>" or, with a name, "<prefix>{3}:<what>:<name>". Bytes of the name that
+ * have a meaning in keys
  * (| : % braces, controls, space) are percent-encoded, so that different names never share a key.
  */
 void key_partition(struct buffer *, const struct deployment *, uint32_t partition, const char *what,

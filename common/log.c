@@ -65,8 +65,9 @@ void log_line(enum log_level level, const char *format, ...)
     gmtime_r(&now.tv_sec, &utc);
     strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
     if (log_state.json) {
-        buffer_appendf(&line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"process\":\"%s\",\"text\":", stamp,
-                       now.tv_nsec / 1000000, level_names[level], log_state.name);
+        buffer_appendf(
+            &line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"process\":\"%s\",\"text\":", stamp,
+            now.tv_nsec / 1000000, level_names[level], log_state.name);
         buffer_append_json_string(&line, slice_text(text));
         buffer_append_text(&line, "}\n");
     } else {

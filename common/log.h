@@ -1,6 +1,6 @@
 /*
- * The log of a process: one line an event on stderr, as text or JSON. Secrets (tokens, passwords, keys) never
- * come here. Code in common/ does not log above debug: it returns errors.
+ * The log of a process: one line an event on stderr, as text or JSON. Secrets (tokens, passwords,
+ * keys) never come here. Code in common/ does not log above debug: it returns errors.
  */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
@@ -10,8 +10,8 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /*
- * name: the process in each line. spec: "text" or "json", optionally ":" and a level (error, warn, info, debug).
- * Returns 0, or -EINVAL when spec is neither.
+ * name: the process in each line. spec: "text" or "json", optionally ":" and a level (error, warn,
+ * info, debug). Returns 0, or -EINVAL when spec is neither.
  */
 int log_init(const char *name, const char *spec) __attribute__((warn_unused_result));
 bool log_enabled(enum log_level);

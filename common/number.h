@@ -1,6 +1,7 @@
 /*
- * Numbers of messages and of output entries: epoch-(commit * 2^20 + index), growing within a partition over takeovers and
- * roll-backs (delivery.md, S4). The same two parts are a Redis stream id.
+ * Numbers of messages and of output entries: epoch-(commit * 2^20 + index), growing within a
+ * partition over takeovers and roll-backs (delivery.md, S4). The same two parts are a Redis stream
+ * id.
  */
 #ifndef COMMON_NUMBER_H
 #define COMMON_NUMBER_H

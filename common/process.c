@@ -50,7 +50,8 @@ static int prepare(struct process *process)
         return -1;
     name_process(process);
     if (log_init(process->name, process->settings.log) < 0) {
-        fprintf(stderr, "%s: TRUNKLINE_LOG: must be text or json, then :error, :warn, :info or :debug\n",
+        fprintf(stderr,
+                "%s: TRUNKLINE_LOG: must be text or json, then :error, :warn, :info or :debug\n",
                 process->kind->name);
         return -1;
     }

@@ -1,6 +1,7 @@
 /*
- * The life of a process, the same for all three kinds: settings, log, loop, Redis, agreement on the deployment, running, an orderly
- * end. What is wrong at the start is one line on stderr and exit 1; what goes wrong later is a state, logged when it changes.
+ * The life of a process, the same for all three kinds: settings, log, loop, Redis, agreement on the
+ * deployment, running, an orderly end. What is wrong at the start is one line on stderr and exit 1;
+ * what goes wrong later is a state, logged when it changes.
  */
 #ifndef COMMON_PROCESS_H
 #define COMMON_PROCESS_H

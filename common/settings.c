@@ -24,7 +24,7 @@ struct setting {
 #define ROUTER SETTINGS_ROUTER
 #define AUTH SETTINGS_AUTH
 #define SETTING(field, type, variable, standard, minimum, maximum, processes, sentence)            \
-    {variable, SETTING_##type, offsetof(struct settings, field), standard, minimum, maximum,       \
+    {variable,  SETTING_##type, offsetof(struct settings, field), standard, minimum, maximum,      \
      processes, sentence},
 static const struct setting settings_table[] = {
 #include "common/settings.def"
@@ -83,10 +83,12 @@ static void describe_range(struct buffer *out, const struct setting *row)
 {
     switch (row->type) {
     case SETTING_TEXT:
-        buffer_appendf(out, "a text of %" PRId64 " to %" PRId64 " bytes", row->minimum, row->maximum);
+        buffer_appendf(out, "a text of %" PRId64 " to %" PRId64 " bytes", row->minimum,
+                       row->maximum);
         break;
     case SETTING_NUMBER:
-        buffer_appendf(out, "a whole number from %" PRId64 " to %" PRId64, row->minimum, row->maximum);
+        buffer_appendf(out, "a whole number from %" PRId64 " to %" PRId64, row->minimum,
+                       row->maximum);
         break;
     case SETTING_SWITCH:
         buffer_append_text(out, "on or off");
@@ -140,7 +142,8 @@ int settings_arguments(int argc, char **argv, enum settings_process process)
                 argv[0], argv[1]);
         return -EINVAL;
     }
-    buffer_appendf(&help, "usage: %s [--help | --version]\n\nSettings, from the environment:\n", argv[0]);
+    buffer_appendf(&help, "usage: %s [--help | --version]\n\nSettings, from the environment:\n",
+                   argv[0]);
     settings_help(&help, process);
     fwrite(help.data, 1, help.length, stdout);
     buffer_finish(&help);
@@ -162,7 +165,8 @@ int settings_split_address(const char *address, char *host, size_t size, int *po
         length -= 2;
     }
     value = strtol(colon + 1, &end, 10);
-    if (end == colon + 1 || *end != '\0' || value < 0 || value > 65535 || length == 0 || length >= size)
+    if (end == colon + 1 || *end != '\0' || value < 0 || value > 65535 || length == 0 ||
+        length >= size)
         return -EINVAL;
     memcpy(host, address, length);
     host[length] = '\0';

@@ -1,6 +1,6 @@
 /*
- * The settings of a process: read from the environment once, at start. One table (settings.def) has name, type, bounds, default
- * and the sentence shown to users.
+ * The settings of a process: read from the environment once, at start. One table (settings.def) has
+ * name, type, bounds, default and the sentence shown to users.
  */
 #ifndef COMMON_SETTINGS_H
 #define COMMON_SETTINGS_H
@@ -29,15 +29,16 @@ struct settings {
 };
 
 /*
- * Reads what concerns process from the environment; texts stay the environment's. Returns 0, or -EINVAL with the one line for the operator
- * in error: it names the variable and what it may be.
+ * Reads what concerns process from the environment; texts stay the environment's. Returns 0, or
+ * -EINVAL with the one line for the operator in error: it names the variable and what it may be.
  */
 int settings_read(struct settings *, enum settings_process process, struct buffer *error)
     __attribute__((warn_unused_result));
 /* Appends the list for --help. */
 void settings_help(struct buffer *, enum settings_process process);
 /*
- * Answers --help and --version (returns 1: printed, exit 0), refuses other arguments (-EINVAL, said on stderr), or 0: go on.
+ * Answers --help and --version (returns 1: printed, exit 0), refuses other arguments (-EINVAL, said
+ * on stderr), or 0: go on.
  */
 int settings_arguments(int argc, char **argv, enum settings_process process);
 /* Splits "host:port" or "[v6]:port". Returns 0 or -EINVAL. host has room for size bytes. */

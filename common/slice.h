@@ -1,5 +1,6 @@
 /*
- * A slice: bytes that somebody else owns. Never NUL-terminated by promise; valid as long as its owner says.
+ * A slice: bytes that somebody else owns. Never NUL-terminated by promise; valid as long as its
+ * owner says.
  */
 #ifndef COMMON_SLICE_H
 #define COMMON_SLICE_H

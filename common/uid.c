@@ -48,7 +48,8 @@ void uid_connection(uint64_t gateway_bits, uint64_t connection, char text[UUID_T
              (unsigned long long)(low & 0xffffffffffff));
 }
 
-/* 80 fresh bits a call, from a pool that is filled rarely: a system call per message would be one too many. */
+/* 80 fresh bits a call, from a pool that is filled rarely: a system call per message would be one
+ * too many. */
 static void pooled_random(uint8_t bits[10])
 {
     static uint8_t pool[4000];

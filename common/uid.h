@@ -13,8 +13,8 @@
 void uid_random(void *bytes, unsigned length);
 /* A process's own 64 bits; never 0. */
 uint64_t uid_random64(void);
-/* The id clients see of a connection: a UUID (version 8, RFC 9562) derived from (gateway's random bits, counter), so that every
-   process writes the same. */
+/* The id clients see of a connection: a UUID (version 8, RFC 9562) derived from (gateway's random
+   bits, counter), so that every process writes the same. */
 void uid_connection(uint64_t gateway_bits, uint64_t connection, char text[UUID_TEXT_SIZE]);
 /* A ULID: 48 bits of milliseconds, 80 random bits. */
 void uid_ulid(uint64_t now_ms, char text[ULID_TEXT_SIZE]);

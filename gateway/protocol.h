@@ -1,6 +1,7 @@
 /*
- * A protocol is a value: one `const struct protocol` in a file of gateway/protocols/, listed in protocol.c. It turns a client's messages into
- * frames for partitions, and frames from routers into that client's messages. It keeps nothing but what a connection needs.
+ * A protocol is a value: one `const struct protocol` in a file of gateway/protocols/, listed in
+ * protocol.c. It turns a client's messages into frames for partitions, and frames from routers into
+ * that client's messages. It keeps nothing but what a connection needs.
  */
 #ifndef GATEWAY_PROTOCOL_H
 #define GATEWAY_PROTOCOL_H
@@ -30,13 +31,16 @@ struct protocol {
     void (*on_direct_reply)(struct session *, const struct frame_direct_reply *);
     void (*on_publish_reply)(struct session *, const struct frame_publish_reply *);
     void (*on_request_refused)(struct session *, const struct frame_request_refused *);
-    /* A change of subscriptions asked for with topics_subscribe or topics_unsubscribe is in force everywhere. */
+    /* A change of subscriptions asked for with topics_subscribe or topics_unsubscribe is in force
+     * everywhere. */
     void (*on_subscribed)(struct session *, uint64_t request);
-    /* Encoders: append the payload of one message, once for all receivers of this protocol; *opcode is WIRE_TEXT unless changed. */
+    /* Encoders: append the payload of one message, once for all receivers of this protocol; *opcode
+     * is WIRE_TEXT unless changed. */
     void (*encode_delivery)(struct buffer *, const struct frame_message_delivery *, int *opcode);
     void (*encode_topic_message)(struct buffer *, const struct frame_topic_message *, int *opcode);
     void (*encode_presence)(struct buffer *, const struct frame_presence_state *, int *opcode);
-    /* Called about once a second: heartbeats in the protocol's own form, token expiry. May close the session. */
+    /* Called about once a second: heartbeats in the protocol's own form, token expiry. May close
+     * the session. */
     void (*on_tick)(struct session *, uint64_t now_ms);
     /* The connection has ended; protocol_state is freed after it. May be NULL. */
     void (*close)(struct session *);

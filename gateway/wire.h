@@ -1,5 +1,6 @@
 /*
- * One WebSocket frame ready for a socket (server to client, unmasked, unfragmented), built once and shared by all its receivers.
+ * One WebSocket frame ready for a socket (server to client, unmasked, unfragmented), built once and
+ * shared by all its receivers.
  */
 #ifndef GATEWAY_WIRE_H
 #define GATEWAY_WIRE_H

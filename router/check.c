@@ -1,5 +1,6 @@
 /*
- * What must always be true of a partition's state in memory: run by tests after each step. See engine.h.
+ * What must always be true of a partition's state in memory: run by tests after each step. See
+ * engine.h.
  */
 #include "router/state.h"
 

@@ -11,7 +11,7 @@
 struct effects {
     const struct deployment *deployment;
     uint32_t partition;
-    struct buffer names;    /* texts of the keys, one after the other */
+    struct buffer names; /* texts of the keys, one after the other */
     size_t *name_ends;
     struct slice *keys;
     size_t key_count, key_capacity;
@@ -23,7 +23,8 @@ static void add_key(struct effects *effects, const char *what, struct slice name
 {
     if (effects->key_count == effects->key_capacity) {
         effects->key_capacity = effects->key_capacity ? effects->key_capacity * 2 : 16;
-        effects->name_ends = xrealloc(effects->name_ends, effects->key_capacity * sizeof(*effects->name_ends));
+        effects->name_ends =
+            xrealloc(effects->name_ends, effects->key_capacity * sizeof(*effects->name_ends));
         effects->keys = xrealloc(effects->keys, effects->key_capacity * sizeof(*effects->keys));
     }
     key_partition(&effects->names, effects->deployment, effects->partition, what, name);

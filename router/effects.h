@@ -1,6 +1,7 @@
 /*
- * The effects of one commit: what the engine wants done to the partition's keys, as opcodes with arguments, packed for commit.lua. Ids travel as
- * text: Lua's numbers lose digits. No I/O; the bytes stay as they are until effects_reset, so that a commit can be sent again unchanged.
+ * The effects of one commit: what the engine wants done to the partition's keys, as opcodes with
+ * arguments, packed for commit.lua. Ids travel as text: Lua's numbers lose digits. No I/O; the
+ * bytes stay as they are until effects_reset, so that a commit can be sent again unchanged.
  */
 #ifndef ROUTER_EFFECTS_H
 #define ROUTER_EFFECTS_H
@@ -18,7 +19,13 @@ enum effect_opcode {
 };
 
 /* Keys that every commit has, in this order; others follow. */
-enum effect_key { EFFECT_KEY_STATE, EFFECT_KEY_LEASE, EFFECT_KEY_IN, EFFECT_KEY_DEAD, EFFECT_KEYS_FIXED };
+enum effect_key {
+    EFFECT_KEY_STATE,
+    EFFECT_KEY_LEASE,
+    EFFECT_KEY_IN,
+    EFFECT_KEY_DEAD,
+    EFFECT_KEYS_FIXED
+};
 
 struct effects;
 
@@ -30,10 +37,12 @@ void effects_reset(struct effects *);
 size_t effects_count(const struct effects *);
 /* Bytes packed so far. */
 size_t effects_size(const struct effects *);
-/* Adds a key of the partition and returns its index; the same key twice does no harm. name as in key_partition. */
+/* Adds a key of the partition and returns its index; the same key twice does no harm. name as in
+ * key_partition. */
 uint32_t effects_key(struct effects *, const char *what, struct slice name);
 
-/* Opens an effect with argument_count arguments after its key; exactly as many effects_text or effects_number calls follow. */
+/* Opens an effect with argument_count arguments after its key; exactly as many effects_text or
+ * effects_number calls follow. */
 void effects_open(struct effects *, enum effect_opcode, uint32_t key, size_t argument_count);
 void effects_text(struct effects *, struct slice);
 void effects_u64(struct effects *, uint64_t);

@@ -82,7 +82,8 @@ static void on_leave(struct engine *engine, struct gateway *gateway, const struc
     gateway_bury(engine, gateway, true);
 }
 
-static void on_user_connect(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+static void on_user_connect(struct engine *engine, struct gateway *gateway,
+                            const struct frame *frame)
 {
     const struct frame_user_connect *connect = &frame->user_connect;
 
@@ -112,7 +113,8 @@ static void on_output_written(struct engine *engine, struct gateway *gateway,
     gateway_on_written(engine, gateway, frame->output_written.number);
 }
 
-static void on_message_ack(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+static void on_message_ack(struct engine *engine, struct gateway *gateway,
+                           const struct frame *frame)
 {
     struct user *user = user_find(engine, frame->message_ack.user);
 
@@ -121,7 +123,8 @@ static void on_message_ack(struct engine *engine, struct gateway *gateway, const
         mailbox_on_ack(engine, user, frame->message_ack.id);
 }
 
-static void on_topic_count(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+static void on_topic_count(struct engine *engine, struct gateway *gateway,
+                           const struct frame *frame)
 {
     fanout_on_count(engine, gateway, frame->topic_count.topic, frame->topic_count.connections);
 }
@@ -206,7 +209,8 @@ static void on_direct_message(struct engine *engine, struct gateway *gateway,
     }
 }
 
-static void on_presence_set(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+static void on_presence_set(struct engine *engine, struct gateway *gateway,
+                            const struct frame *frame)
 {
     struct connection *connection = connection_find(gateway, frame->presence_set.connection);
 
@@ -258,7 +262,8 @@ static int dispatch(struct engine *engine, struct gateway *gateway, const struct
     return -EBADMSG;
 }
 
-/* A frame may end its gateway's life here (GATEWAY_LEAVE): then what follows has nobody to come from. */
+/* A frame may end its gateway's life here (GATEWAY_LEAVE): then what follows has nobody to come
+ * from. */
 static int apply_frames(struct engine *engine, struct slice gateway_id, struct slice frames)
 {
     struct frame frame;

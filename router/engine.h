@@ -1,9 +1,12 @@
 /*
- * The engine of one partition: a pure function of (state in memory, frame, time of its entry) to effects. No I/O, no clock, no globals: the same
- * input gives the same effects (delivery.md). The partition (partition.h) feeds it and commits what it wants done.
+ * The engine of one partition: a pure function of (state in memory, frame, time of its entry) to
+ * effects. No I/O, no clock, no globals: the same input gives the same effects (delivery.md). The
+ * partition (partition.h) feeds it and commits what it wants done.
  *
- * Life: engine_create; engine_load_* with what Redis holds, then engine_load_finish; then for each commit engine_begin, any number of engine_apply and engine_page,
- * engine_finish. What it needs from Redis it names (engine_missing, engine_next_page); only the owner writes, so what was fetched stays true.
+ * Life: engine_create; engine_load_* with what Redis holds, then engine_load_finish; then for each
+ * commit engine_begin, any number of engine_apply and engine_page, engine_finish. What it needs
+ * from Redis it names (engine_missing, engine_next_page); only the owner writes, so what was
+ * fetched stays true.
  */
 #ifndef ROUTER_ENGINE_H
 #define ROUTER_ENGINE_H
@@ -24,7 +27,8 @@ struct engine_limits {
     uint64_t mailbox_messages, mailbox_bytes, mailbox_ms;
     uint64_t user_connections;
     uint64_t window_messages, window_bytes;
-    uint64_t output_bytes; /* unconfirmed bytes in one gateway's output before durable messages wait in mailboxes */
+    uint64_t output_bytes; /* unconfirmed bytes in one gateway's output before durable messages wait
+                              in mailboxes */
 };
 
 /* Counted over the engine's life. */
@@ -35,7 +39,8 @@ struct engine_counters {
     uint64_t gateways_buried, malformed;
 };
 
-struct engine *engine_create(const struct deployment *, uint32_t partition, const struct engine_limits *);
+struct engine *engine_create(const struct deployment *, uint32_t partition,
+                             const struct engine_limits *);
 void engine_destroy(struct engine **);
 const struct engine_counters *engine_counters(const struct engine *);
 
@@ -44,18 +49,24 @@ void engine_load_source(struct engine *, struct slice gateway, struct slice valu
 void engine_load_gateway(struct engine *, struct slice gateway, struct slice nonce);
 /* last_output: last-generated-id of its output stream (zero if there is none). */
 void engine_load_output_cursor(struct engine *, struct slice gateway, struct number last_output);
-void engine_load_connection(struct engine *, struct slice gateway, struct slice connection, struct slice value);
-void engine_load_subscription(struct engine *, struct slice gateway, struct slice field, struct slice value);
+void engine_load_connection(struct engine *, struct slice gateway, struct slice connection,
+                            struct slice value);
+void engine_load_subscription(struct engine *, struct slice gateway, struct slice field,
+                              struct slice value);
 void engine_load_seen(struct engine *, struct slice user, struct slice number);
 void engine_load_timer(struct engine *, struct slice member, uint64_t due_ms);
 void engine_load_recent(struct engine *, struct number entry, struct slice frames);
 /* An entry of a gateway's output stream, in order: what is in it is unconfirmed. */
-void engine_load_output(struct engine *, struct slice gateway, struct number entry, struct slice frames);
+void engine_load_output(struct engine *, struct slice gateway, struct number entry,
+                        struct slice frames);
 /* Calls visit for each gateway that was loaded. */
-void engine_each_gateway(struct engine *, void (*visit)(void *arg, struct slice gateway), void *arg);
-/* Calls visit for each user who must be fetched (engine_user) before engine_load_finish: the connected ones and those with timers. */
+void engine_each_gateway(struct engine *, void (*visit)(void *arg, struct slice gateway),
+                         void *arg);
+/* Calls visit for each user who must be fetched (engine_user) before engine_load_finish: the
+ * connected ones and those with timers. */
 void engine_load_users(struct engine *, void (*visit)(void *arg, struct slice user), void *arg);
-/* now_ms: Redis time. From now on engine_begin is allowed; the first commit writes an entry to each gateway. */
+/* now_ms: Redis time. From now on engine_begin is allowed; the first commit writes an entry to each
+ * gateway. */
 void engine_load_finish(struct engine *, uint64_t now_ms);
 
 /* ---- users ---- */
@@ -64,37 +75,48 @@ struct engine_field {
     struct slice name, value;
 };
 /* What `user:<id>` holds. Known users are left as they are. */
-void engine_user(struct engine *, struct slice user, const struct engine_field *fields, size_t count);
-/* Calls visit for each user that applying these frames needs and that is not in memory. Returns how many. */
-size_t engine_missing(struct engine *, struct slice frames, void (*visit)(void *arg, struct slice user), void *arg);
+void engine_user(struct engine *, struct slice user, const struct engine_field *fields,
+                 size_t count);
+/* Calls visit for each user that applying these frames needs and that is not in memory. Returns how
+ * many. */
+size_t engine_missing(struct engine *, struct slice frames,
+                      void (*visit)(void *arg, struct slice user), void *arg);
 bool engine_knows(const struct engine *, struct slice user);
-/* Users kept in memory beyond those that are needed: the oldest idle ones go when they are more than keep. Not during a commit. */
+/* Users kept in memory beyond those that are needed: the oldest idle ones go when they are more
+ * than keep. Not during a commit. */
 void engine_trim_users(struct engine *, size_t keep);
 
 /* ---- a commit ---- */
-/* commit: this commit's number within the epoch, from 1. effects: empty; filled until engine_finish. */
-void engine_begin(struct engine *, uint64_t epoch, uint64_t commit, struct effects *, uint64_t now_ms);
-/* An entry of `in`: gateway empty for the router's own (TICK). now_ms: the entry's id. Returns 0, or -EBADMSG when something in it was no frame for
-   us: what came before it is applied, the rest is skipped, its number counts. */
-int engine_apply(struct engine *, struct slice gateway, uint64_t number, struct slice frames, uint64_t now_ms)
-    __attribute__((warn_unused_result));
+/* commit: this commit's number within the epoch, from 1. effects: empty; filled until
+ * engine_finish. */
+void engine_begin(struct engine *, uint64_t epoch, uint64_t commit, struct effects *,
+                  uint64_t now_ms);
+/* An entry of `in`: gateway empty for the router's own (TICK). now_ms: the entry's id. Returns 0,
+   or -EBADMSG when something in it was no frame for us: what came before it is applied, the rest is
+   skipped, its number counts. */
+int engine_apply(struct engine *, struct slice gateway, uint64_t number, struct slice frames,
+                 uint64_t now_ms) __attribute__((warn_unused_result));
 /* A page of a mailbox that engine_next_page asked for: entries in order. */
 struct engine_page_entry {
     struct number number;
     const struct engine_field *fields;
     size_t field_count;
 };
-void engine_page(struct engine *, struct slice user, const struct engine_page_entry *entries, size_t count);
-/* Closes the commit: output entries, records of users, answers to keep. Returns the count of effects. */
+void engine_page(struct engine *, struct slice user, const struct engine_page_entry *entries,
+                 size_t count);
+/* Closes the commit: output entries, records of users, answers to keep. Returns the count of
+ * effects. */
 size_t engine_finish(struct engine *);
 
-/* A page wanted: entries of mailbox:<user> above *after, ENGINE_PAGE_ENTRIES at most. False when there is none (any more). Each is named once. */
+/* A page wanted: entries of mailbox:<user> above *after, ENGINE_PAGE_ENTRIES at most. False when
+ * there is none (any more). Each is named once. */
 #define ENGINE_PAGE_ENTRIES 256
 bool engine_next_page(struct engine *, struct slice *user, struct number *after);
 
 /* When the engine wants a TICK: Redis milliseconds, UINT64_MAX when nothing is due. */
 uint64_t engine_due_ms(const struct engine *);
-/* Redis did not answer for a while or the input was not read: no gateway counts as silent before now_ms. */
+/* Redis did not answer for a while or the input was not read: no gateway counts as silent before
+ * now_ms. */
 void engine_forgive_silence(struct engine *, uint64_t now_ms);
 
 /* Whether a frame of this type, sent to a router, has a handler. */
@@ -105,7 +127,8 @@ struct engine_sizes {
     size_t gateways, connections, users, pending, topics, pattern_sets, recent;
 };
 struct engine_sizes engine_sizes(const struct engine *);
-/* Asserts what must always be true of the state in memory (delivery.md, invariants I4 and I5 as far as memory tells); aborts if not. */
+/* Asserts what must always be true of the state in memory (delivery.md, invariants I4 and I5 as far
+ * as memory tells); aborts if not. */
 void engine_check(const struct engine *);
 
 #endif

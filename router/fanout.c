@@ -1,6 +1,7 @@
 /*
- * Topics: how many connections each gateway has for a topic, exactly, and the fan-out of what is published to the gateways that have any. Patterns are
- * counted by distinct sets, so that nobody is counted twice (delivery.md, Topics). See state.h.
+ * Topics: how many connections each gateway has for a topic, exactly, and the fan-out of what is
+ * published to the gateways that have any. Patterns are counted by distinct sets, so that nobody is
+ * counted twice (delivery.md, Topics). See state.h.
  */
 #include "common/topic.h"
 #include "common/xalloc.h"
@@ -11,7 +12,7 @@
 /* A topic that somebody subscribes to by its exact name. */
 struct topic {
     struct shares exact;
-    struct shares wild;       /* of the pattern sets that match: a cache */
+    struct shares wild;        /* of the pattern sets that match: a cache */
     uint64_t patterns_version; /* of which wild is */
     UT_hash_handle hh;
     size_t length;

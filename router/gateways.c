@@ -1,6 +1,7 @@
 /*
- * Gateways as a partition sees them: which have announced themselves, up to which number their entries are applied, what goes into their next
- * output entry and what of the earlier ones is not confirmed. See state.h.
+ * Gateways as a partition sees them: which have announced themselves, up to which number their
+ * entries are applied, what goes into their next output entry and what of the earlier ones is not
+ * confirmed. See state.h.
  */
 #include "common/xalloc.h"
 #include "router/state.h"
@@ -101,8 +102,8 @@ void gateway_record(struct gateway *gateway, struct number entry, uint64_t conne
     if (message != NULL)
         message->references++;
     at = (gateway->record_first + gateway->record_count++) % gateway->record_capacity;
-    gateway->records[at] =
-        (struct record){.entry = entry, .connection = connection, .message = message, .bytes = bytes};
+    gateway->records[at] = (struct record){
+        .entry = entry, .connection = connection, .message = message, .bytes = bytes};
     gateway->output_bytes += bytes;
 }
 
@@ -147,8 +148,8 @@ void gateway_on_written(struct engine *engine, struct gateway *gateway, struct n
 
 /* ---- announcements ---- */
 
-bool gateway_on_announce_chunk(struct gateway *gateway, const struct frame_gateway_announce *announce,
-                               struct slice frames)
+bool gateway_on_announce_chunk(struct gateway *gateway,
+                               const struct frame_gateway_announce *announce, struct slice frames)
 {
     if (announce->nonce <= gateway->nonce || announce->nonce < gateway->announcing)
         return false;
@@ -240,7 +241,8 @@ void gateway_remove(struct engine *engine, struct gateway *gateway)
     free(gateway);
 }
 
-static void write_source(struct engine *engine, struct slice id, uint64_t applied, uint64_t forget_ms)
+static void write_source(struct engine *engine, struct slice id, uint64_t applied,
+                         uint64_t forget_ms)
 {
     char text[48];
     int length = snprintf(text, sizeof(text), forget_ms ? "%llu %llu" : "%llu",
@@ -307,7 +309,8 @@ static uint64_t silent_since(const struct engine *engine, const struct gateway *
     return gateway->heard_ms + engine->limits.gateway_death_ms * (gateway->doubted ? 2 : 1);
 }
 
-/* Many silent at once: more likely the network or we are at fault than they. They get as long again. */
+/* Many silent at once: more likely the network or we are at fault than they. They get as long
+ * again. */
 static bool in_doubt(const struct engine *engine)
 {
     size_t all = 0, silent = 0;

@@ -1,5 +1,6 @@
 /*
- * Building a partition's state in memory again from what Redis holds, after a take (delivery.md, S1). See engine.h for the order.
+ * Building a partition's state in memory again from what Redis holds, after a take (delivery.md,
+ * S1). See engine.h for the order.
  */
 #include "common/xalloc.h"
 #include "router/state.h"
@@ -194,7 +195,8 @@ void engine_user(struct engine *engine, struct slice id, const struct engine_fie
     user->loaded = true;
     for (size_t i = 0; i < count; i++)
         load_field(user, &fields[i]);
-    /* A status without a connection, and nobody waiting to end it, is left over from a Redis that lost the rest. */
+    /* A status without a connection, and nobody waiting to end it, is left over from a Redis that
+     * lost the rest. */
     if (user->connection_count == 0 && user->grace_ms == 0)
         user->status = PRESENCE_OFFLINE;
     else if (user->status == PRESENCE_OFFLINE && user->connection_count)

@@ -1,6 +1,6 @@
 /*
- * Loads a partition after a take, in stages that follow one another: what names the gateways, then what each gateway has, then the users they need.
- * Within a stage everything is asked at once.
+ * Loads a partition after a take, in stages that follow one another: what names the gateways, then
+ * what each gateway has, then the users they need. Within a stage everything is asked at once.
  */
 #include "common/log.h"
 #include "common/xalloc.h"
@@ -80,8 +80,7 @@ static void ask_key(struct partition *partition, const char *what, struct slice 
 #define EACH_PAIR(reply, name, value)                                                              \
     for (size_t pair_ = 0; pair_ + 1 < bus_reply_count(reply); pair_ += 2)                         \
         for (struct slice name = bus_reply_text(bus_reply_at(reply, pair_)),                       \
-                          value = bus_reply_text(bus_reply_at(reply, pair_ + 1)),                  \
-                          *once_ = &name;                                                          \
+                          value = bus_reply_text(bus_reply_at(reply, pair_ + 1)), *once_ = &name;  \
              once_; once_ = NULL)
 
 static void on_sources(struct load *load, const struct bus_reply *reply)

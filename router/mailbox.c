@@ -1,7 +1,8 @@
 /*
- * Durable messages to a user (delivery.md, S6 and S7). Those on their way are in `pending` and in output streams: the output stream is the mailbox of those who
- * are online. The mailbox proper holds what came while the user was away or behind; a mailbox that is not empty holds all that is unconfirmed, in
- * order of numbers. See state.h.
+ * Durable messages to a user (delivery.md, S6 and S7). Those on their way are in `pending` and in
+ * output streams: the output stream is the mailbox of those who are online. The mailbox proper
+ * holds what came while the user was away or behind; a mailbox that is not empty holds all that is
+ * unconfirmed, in order of numbers. See state.h.
  */
 #include "common/xalloc.h"
 #include "router/state.h"
@@ -11,7 +12,8 @@
 
 /* What an entry costs beside its texts. */
 #define MESSAGE_OVERHEAD 64
-/* Messages kept in memory of a mailbox whose user is connected; beyond it they are read again when their turn comes. */
+/* Messages kept in memory of a mailbox whose user is connected; beyond it they are read again when
+ * their turn comes. */
 #define MAILBOX_WINDOW 256
 #define MAILBOX_WINDOW_BYTES (256 * 1024)
 
@@ -43,8 +45,7 @@ static struct message *message_new(struct slice from, struct slice id, struct sl
 struct message *message_create(const struct frame_direct_message *direct, struct number number,
                                uint64_t now_ms)
 {
-    struct message *message =
-        message_new(direct->from, direct->id, direct->body, direct->metadata);
+    struct message *message = message_new(direct->from, direct->id, direct->body, direct->metadata);
 
     message->number = number;
     message->protocol = direct->protocol;
@@ -348,7 +349,8 @@ static void window_clear(struct user *user)
     user->paged = (struct number){0};
 }
 
-/* A message that was just stored: stays in memory if all before it is there too and there is room. Takes the reference. */
+/* A message that was just stored: stays in memory if all before it is there too and there is room.
+ * Takes the reference. */
 static void window_offer(struct user *user, struct message *message)
 {
     if (user->connection_count && user->window_complete && user->window_count < MAILBOX_WINDOW &&
@@ -518,7 +520,8 @@ static void pending_to_mailbox(struct engine *engine, struct user *user)
     window_clear(user);
 }
 
-/* What closing one connection means for one pending message. A user who acknowledges himself confirms by his word alone. */
+/* What closing one connection means for one pending message. A user who acknowledges himself
+ * confirms by his word alone. */
 static void close_target(struct engine *engine, struct user *user, struct message *message,
                          const struct connection *connection, struct number seen)
 {
@@ -596,7 +599,8 @@ void engine_page(struct engine *engine, struct slice id, const struct engine_pag
     if (user == NULL || !user->page_asked)
         return;
     user->page_asked = false;
-    /* He left and came back meanwhile, and begins at the front again: this is a page of the middle. */
+    /* He left and came back meanwhile, and begins at the front again: this is a page of the middle.
+     */
     if (number_compare(user->paged, user->page_after) != 0) {
         mailbox_page(engine, user);
     } else if (user->connection_count) {
@@ -618,7 +622,8 @@ void mailbox_load_pending(struct engine *engine, struct gateway *gateway, struct
         struct user *user = connection ? connection->user : NULL;
         struct message *message;
 
-        /* Users who acknowledge have all of it in the mailbox: it is sent again from there, and gateways know what they have. */
+        /* Users who acknowledge have all of it in the mailbox: it is sent again from there, and
+         * gateways know what they have. */
         if (user == NULL || user->ack_count || number_compare(delivery->number, user->seen) <= 0)
             continue;
         TAILQ_FOREACH_REVERSE(message, &user->pending, message_list, link)

@@ -15,12 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Leases are renewed and ticks sent by it: a few wake-ups a second, whatever the number of partitions. */
+/* Leases are renewed and ticks sent by it: a few wake-ups a second, whatever the number of
+ * partitions. */
 #define CLOCK_MS 100
 #define LEAVE_TIMEOUT_MS 3000
 
 struct metric router_metrics[ROUTER_METRICS] = {
-#define METRIC(NAME, name_, gauge_, help_) [ROUTER_##NAME] = {.name = name_, .help = help_, .gauge = gauge_},
+#define METRIC(NAME, name_, gauge_, help_)                                                         \
+    [ROUTER_##NAME] = {.name = name_, .help = help_, .gauge = gauge_},
 #include "router/metrics.def"
 #undef METRIC
 };
@@ -52,7 +54,8 @@ static void refresh_metrics(void *arg)
         partition_add_metrics(router->partitions[p]);
 }
 
-/* Redis answers and the deployment is agreed on, for the first time: everything that stands on it starts, in order. */
+/* Redis answers and the deployment is agreed on, for the first time: everything that stands on it
+ * starts, in order. */
 static void on_ready(struct process *process)
 {
     struct router_process *self = (struct router_process *)process;
@@ -67,8 +70,8 @@ static void on_ready(struct process *process)
     uv_timer_init(router->loop, &self->clock);
     self->clock.data = router;
     uv_timer_start(&self->clock, on_clock, CLOCK_MS, CLOCK_MS);
-    self->reporter = metrics_reporter_create(router->loop, router->bus, &router->deployment, "router",
-                                             router->name, router_metrics, ROUTER_METRICS,
+    self->reporter = metrics_reporter_create(router->loop, router->bus, &router->deployment,
+                                             "router", router->name, router_metrics, ROUTER_METRICS,
                                              refresh_metrics, router);
     log_info("ready: %u partitions to share", router->deployment.partitions);
 }

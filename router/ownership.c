@@ -20,8 +20,8 @@ static struct bus_script routers_script = {.name = "routers", .text = routers_lu
 struct ownership {
     struct router *router;
     uv_timer_t timer;
-    uint32_t share;      /* partitions this router should have; 0: not known */
-    uint64_t signed_ms;  /* loop time of the last sign of life */
+    uint32_t share;     /* partitions this router should have; 0: not known */
+    uint64_t signed_ms; /* loop time of the last sign of life */
     bool leaving;
     uint64_t leave_by_ms;
     void (*done)(void *arg);
@@ -110,7 +110,8 @@ static void sign(struct ownership *ownership, bool leave)
     argv[1] = slice_text(router->id);
     argv[2] = slice_text(SIGN_TIMEOUT_MS);
     argv[3] = slice_text(leave ? "1" : "0");
-    if (bus_eval(router->bus, &routers_script, leave ? NULL : on_routers, ownership, 1, 4, argv) == 0)
+    if (bus_eval(router->bus, &routers_script, leave ? NULL : on_routers, ownership, 1, 4, argv) ==
+        0)
         ownership->signed_ms = uv_now(router->loop);
     buffer_finish(&key);
 }

@@ -1,6 +1,7 @@
 /*
- * Which partitions this router serves: each router says that it lives, and takes its fair share of them, by leases. One that joins takes free ones, one that
- * has too many hands over, a dead one's leases end.
+ * Which partitions this router serves: each router says that it lives, and takes its fair share of
+ * them, by leases. One that joins takes free ones, one that has too many hands over, a dead one's
+ * leases end.
  */
 #ifndef ROUTER_OWNERSHIP_H
 #define ROUTER_OWNERSHIP_H

@@ -501,12 +501,13 @@ static void send_commit(struct partition *partition)
     argv[at++] = slice_of(texts[0], (size_t)sprintf(texts[0], "%" PRIu64, partition->epoch));
     argv[at++] = slice_of(texts[1], (size_t)sprintf(texts[1], "%" PRIu64, partition->commit));
     argv[at++] = slice_text(router->id);
-    argv[at++] = slice_of(texts[2], (size_t)sprintf(texts[2], "%" PRId64, router->settings.lease_ms));
+    argv[at++] =
+        slice_of(texts[2], (size_t)sprintf(texts[2], "%" PRId64, router->settings.lease_ms));
     argv[at] = slice_of(texts[3], (size_t)number_format(partition->position, texts[3]));
     argv[at].length = partition->position_moved ? argv[at].length : 0;
     at++;
-    argv[at++] = slice_of(texts[4],
-                          (size_t)number_format(number_next(partition->position), texts[4]));
+    argv[at++] =
+        slice_of(texts[4], (size_t)number_format(number_next(partition->position), texts[4]));
     argv[at++] = effects_packed(partition->effects);
     partition->committing = true;
     partition->retry_ms = 0;
@@ -538,8 +539,7 @@ static void to_dead(struct partition *partition, const struct input *input)
 
 static bool users_here(struct partition *partition, const struct input *input)
 {
-    return !input->needs_users ||
-           engine_missing(partition->engine, input->frames, NULL, NULL) == 0;
+    return !input->needs_users || engine_missing(partition->engine, input->frames, NULL, NULL) == 0;
 }
 
 static void apply_inputs(struct partition *partition)
@@ -687,8 +687,9 @@ void partition_on_input(struct partition *partition, const struct bus_reply *ent
 static void send_tick(struct partition *partition)
 {
     struct buffer frames = {0};
-    struct slice argv[9] = {slice_text("XADD"), partition_input_key(partition), slice_text("*"),
-                            slice_text("g"),    slice_text(""),                 slice_text("n"),
+    struct slice argv[9] = {slice_text("XADD"), partition_input_key(partition),
+                            slice_text("*"),    slice_text("g"),
+                            slice_text(""),     slice_text("n"),
                             slice_text("0"),    slice_text("f")};
 
     frame_encode(&frames, &(struct frame){.type = FRAME_TICK});

@@ -1,6 +1,7 @@
 /*
- * One partition as a router serves it: takes the lease, loads the state, feeds the engine in batches and commits them, one at a time (delivery.md, S1 and S3).
- * What arrives while a commit is in flight is the next batch.
+ * One partition as a router serves it: takes the lease, loads the state, feeds the engine in
+ * batches and commits them, one at a time (delivery.md, S1 and S3). What arrives while a commit is
+ * in flight is the next batch.
  */
 #ifndef ROUTER_PARTITION_H
 #define ROUTER_PARTITION_H
@@ -12,7 +13,8 @@ enum partition_state { PARTITION_FREE, PARTITION_TAKING, PARTITION_LOADING, PART
 
 struct partition;
 
-/* Registers the scripts of partitions with the router's bus: call before it is up for the first time. */
+/* Registers the scripts of partitions with the router's bus: call before it is up for the first
+ * time. */
 void partitions_add_scripts(struct bus *);
 
 struct partition *partition_create(struct router *, uint32_t number);
@@ -22,8 +24,8 @@ enum partition_state partition_state(const struct partition *);
 void partition_take(struct partition *);
 /* Hands over between two commits: the lease goes, the state in memory too. */
 void partition_release(struct partition *);
-/* Forgets it at once, without a word to Redis: the bus is down, and what had no answer may have run or not. Taken anew, under a new epoch, the state in Redis
-   tells. */
+/* Forgets it at once, without a word to Redis: the bus is down, and what had no answer may have run
+   or not. Taken anew, under a new epoch, the state in Redis tells. */
 void partition_drop(struct partition *, const char *why);
 
 /* ---- for the reader ---- */
@@ -36,7 +38,8 @@ struct number partition_input_position(const struct partition *);
 void partition_on_input(struct partition *, const struct bus_reply *entries);
 
 /* ---- for the router's clock and bus ---- */
-/* Some ten times a second: renews the lease of an idle partition, sends a TICK when the engine wants one. */
+/* Some ten times a second: renews the lease of an idle partition, sends a TICK when the engine
+ * wants one. */
 void partition_on_clock(struct partition *);
 void partition_add_metrics(const struct partition *);
 

@@ -1,5 +1,6 @@
 /*
- * The inside of a partition, shared by partition.c (batches and commits), load_stages.c (after a take) and nobody else.
+ * The inside of a partition, shared by partition.c (batches and commits), load_stages.c (after a
+ * take) and nobody else.
  */
 #ifndef ROUTER_PARTITION_STATE_H
 #define ROUTER_PARTITION_STATE_H
@@ -17,7 +18,7 @@ struct input {
     struct number id;
     uint64_t number;
     struct slice gateway, frames; /* in bytes */
-    bool needs_users; /* some were not in memory when it came */
+    bool needs_users;             /* some were not in memory when it came */
     size_t size;
     char bytes[];
 };
@@ -58,16 +59,16 @@ struct partition {
     struct input_list inputs;
     size_t input_bytes;
     struct page_list pages;
-    struct fetch *fetches;       /* hash by user */
+    struct fetch *fetches; /* hash by user */
 
-    bool committing;             /* a commit has no answer yet */
-    uint64_t retry_ms;           /* loop time when it is to be sent again; 0: its answer is awaited */
-    uint64_t committed_ms;       /* loop time of the last answer */
+    bool committing;       /* a commit has no answer yet */
+    uint64_t retry_ms;     /* loop time when it is to be sent again; 0: its answer is awaited */
+    uint64_t committed_ms; /* loop time of the last answer */
     bool first_commit;
     bool releasing;
     bool tick_sent;
 
-    size_t loads;                /* answers of a load still to come */
+    size_t loads; /* answers of a load still to come */
     int load_stage;
 };
 
@@ -78,7 +79,8 @@ void partition_load_progress(struct partition *);
 /* All is in the engine. */
 void partition_loaded(struct partition *);
 /* A key of the partition as text; valid until the buffer changes. */
-struct slice partition_key(struct partition *, struct buffer *, const char *what, struct slice name);
+struct slice partition_key(struct partition *, struct buffer *, const char *what,
+                           struct slice name);
 /* Fetches `user:<id>` unless it is on its way. */
 void partition_fetch_user(struct partition *, struct slice user);
 /* Fields of a flat array of pairs: up to max; returns how many. */

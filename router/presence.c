@@ -1,6 +1,7 @@
 /*
- * Presence: who is online as others see it. A user goes offline when his last connection has been gone for the grace time, so that a reconnect does not flap.
- * Changes go to the gateways that follow him. See state.h.
+ * Presence: who is online as others see it. A user goes offline when his last connection has been
+ * gone for the grace time, so that a reconnect does not flap. Changes go to the gateways that
+ * follow him. See state.h.
  */
 #include "common/xalloc.h"
 #include "router/state.h"
@@ -35,20 +36,20 @@ static void set_metadata(struct user *user, struct slice metadata)
     free((char *)user->presence_metadata.data);
     user->presence_metadata = (struct slice){0};
     if (metadata.length)
-        user->presence_metadata = slice_of(xmemdup0(metadata.data, metadata.length), metadata.length);
+        user->presence_metadata =
+            slice_of(xmemdup0(metadata.data, metadata.length), metadata.length);
 }
 
 static void say_state(const struct user *user, struct gateway *gateway, uint64_t request)
 {
-    gateway_say(gateway,
-                &(struct frame){.type = FRAME_PRESENCE_STATE,
-                                .presence_state = {
-                                    .user = user_slice(user),
-                                    .status = slice_text(status_names[user->status]),
-                                    .last_seen_ms = user->last_seen_ms,
-                                    .metadata = user->presence_metadata,
-                                    .request = request,
-                                }});
+    gateway_say(gateway, &(struct frame){.type = FRAME_PRESENCE_STATE,
+                                         .presence_state = {
+                                             .user = user_slice(user),
+                                             .status = slice_text(status_names[user->status]),
+                                             .last_seen_ms = user->last_seen_ms,
+                                             .metadata = user->presence_metadata,
+                                             .request = request,
+                                         }});
 }
 
 static bool watches(const struct watcher *watcher, const struct gateway *gateway)

@@ -82,8 +82,7 @@ static void start_read(struct reader *reader)
         argv[argc + i] = partition_input_key(reader->asked[i]);
         argv[argc + count + i] = slice_of(ids[i], (size_t)length);
     }
-    reader->reading =
-        bus_command(reader->bus, on_read, reader, argc + count * 2, argv) == 0;
+    reader->reading = bus_command(reader->bus, on_read, reader, argc + count * 2, argv) == 0;
     free(argv);
     free(ids);
 }
@@ -99,8 +98,8 @@ void reader_wake(struct reader *reader)
     if (reader->waking)
         return;
     snprintf(id, sizeof(id), "%" PRIu64, bus_client_id(reader->bus));
-    reader->waking = bus_command_text(reader->router->bus, NULL, NULL, "CLIENT", "UNBLOCK", id,
-                                      NULL) == 0;
+    reader->waking =
+        bus_command_text(reader->router->bus, NULL, NULL, "CLIENT", "UNBLOCK", id, NULL) == 0;
 }
 
 static void on_up(void *arg)

@@ -8,7 +8,8 @@
 
 struct reader *reader_create(struct router *, const struct bus_address *);
 void reader_destroy(struct reader **);
-/* What is to be read has changed (a partition serves, or has room again): a read that sleeps is woken. */
+/* What is to be read has changed (a partition serves, or has room again): a read that sleeps is
+ * woken. */
 void reader_wake(struct reader *);
 
 #endif

@@ -1,9 +1,11 @@
 /*
- * Answers to requests whose ids their clients supplied: the same id with the same content within two minutes is answered as before and not applied again
- * (decisions.md, idempotent retry). Bounded by age, by answers of a user, and by bytes. See state.h.
+ * Answers to requests whose ids their clients supplied: the same id with the same content within
+ * two minutes is answered as before and not applied again (decisions.md, idempotent retry). Bounded
+ * by age, by answers of a user, and by bytes. See state.h.
  *
- * A ring in order of age, and an index into it by open addressing: every message with an id passes here, so one look costs one or two cache lines. Users, ids and contents
- * are held as 64-bit hashes, together 128 bits that a wrong answer would have to match.
+ * A ring in order of age, and an index into it by open addressing: every message with an id passes
+ * here, so one look costs one or two cache lines. Users, ids and contents are held as 64-bit
+ * hashes, together 128 bits that a wrong answer would have to match.
  */
 #include "common/xalloc.h"
 #include "router/state.h"

@@ -1,5 +1,6 @@
 /*
- * A router process: what its modules share. One loop, one thread; it serves the partitions whose leases it holds.
+ * A router process: what its modules share. One loop, one thread; it serves the partitions whose
+ * leases it holds.
  */
 #ifndef ROUTER_ROUTER_H
 #define ROUTER_ROUTER_H
@@ -15,14 +16,14 @@ struct router {
     uv_loop_t *loop;
     struct settings settings;
     struct deployment deployment;
-    char name[64];       /* of the process */
-    char id[96];         /* holder of leases: the name, '-', 16 hex digits; a new one each start */
-    char run_id[64];     /* of the Redis that is connected */
-    struct bus *bus;     /* commits, loads, leases; never blocked */
+    char name[64];   /* of the process */
+    char id[96];     /* holder of leases: the name, '-', 16 hex digits; a new one each start */
+    char run_id[64]; /* of the Redis that is connected */
+    struct bus *bus; /* commits, loads, leases; never blocked */
     struct reader *reader;
     struct ownership *ownership;
     struct partition **partitions; /* deployment.partitions of them */
-    int64_t clock_ahead_ms; /* Redis time minus loop time, the largest seen */
+    int64_t clock_ahead_ms;        /* Redis time minus loop time, the largest seen */
 };
 
 /* The counters of a router. */

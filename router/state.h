@@ -1,6 +1,6 @@
 /*
- * The state of a partition in memory, shared by the files of the engine and nobody else: gateways and their connections, users and what is
- * on its way to them, topics, answers to repeat.
+ * The state of a partition in memory, shared by the files of the engine and nobody else: gateways
+ * and their connections, users and what is on its way to them, topics, answers to repeat.
  */
 #ifndef ROUTER_STATE_H
 #define ROUTER_STATE_H
@@ -10,7 +10,8 @@
 #include <sys/queue.h>
 #include <uthash.h>
 
-/* A dead gateway's number stays this long: one that was buried by mistake goes on from it (delivery.md, S10). */
+/* A dead gateway's number stays this long: one that was buried by mistake goes on from it
+ * (delivery.md, S10). */
 #define SOURCE_KEPT_MS (10 * 60 * 1000)
 
 struct connection;
@@ -28,10 +29,10 @@ struct message {
     uint32_t references; /* the user's list, and each gateway's record of it */
     struct user *user;   /* NULL once confirmed, expired or gone to the mailbox alone */
     struct number number;
-    bool stored;         /* the mailbox has a copy */
-    bool written;        /* a peer's TCP has it; kept because its user acknowledges himself */
+    bool stored;  /* the mailbox has a copy */
+    bool written; /* a peer's TCP has it; kept because its user acknowledges himself */
     uint64_t protocol, content, policy;
-    uint64_t sent_at_ms, expires_ms; /* 0: never */
+    uint64_t sent_at_ms, expires_ms;       /* 0: never */
     struct slice from, id, body, metadata; /* in text below */
     struct target *targets;
     size_t target_count;
@@ -61,11 +62,11 @@ struct record {
 
 struct gateway {
     char *id;
-    uint64_t bits;          /* the last 16 hex digits of the id */
-    uint64_t nonce;         /* of its last announcement */
-    uint64_t applied;       /* number of its last entry that was applied */
+    uint64_t bits;    /* the last 16 hex digits of the id */
+    uint64_t nonce;   /* of its last announcement */
+    uint64_t applied; /* number of its last entry that was applied */
     uint64_t heard_ms;
-    bool doubted;           /* silent with too many others: waits once more */
+    bool doubted; /* silent with too many others: waits once more */
     struct number last_output;
     struct connection *connections; /* hash by id */
 
@@ -74,11 +75,11 @@ struct gateway {
     uint64_t output_bytes;
 
     /* the commit that is being made */
-    struct buffer output;   /* frames for its entry, after the head */
-    bool answer;            /* an entry goes out even if it holds nothing but the head */
+    struct buffer output; /* frames for its entry, after the head */
+    bool answer;          /* an entry goes out even if it holds nothing but the head */
     bool applied_changed;
 
-    uint64_t announcing;    /* nonce of an announcement of which chunks have come; 0: none */
+    uint64_t announcing;     /* nonce of an announcement of which chunks have come; 0: none */
     uint64_t announce_chunk; /* the next one */
     struct buffer announced; /* frames of its chunks so far */
     UT_hash_handle hh;
@@ -87,7 +88,7 @@ struct gateway {
 /* A number of entries applied of a gateway that is not here (any more). */
 struct source {
     uint64_t applied;
-    uint64_t forget_ms;     /* 0: its gateway is alive */
+    uint64_t forget_ms; /* 0: its gateway is alive */
     UT_hash_handle hh;
     char id[];
 };
@@ -122,28 +123,28 @@ struct user {
     struct number paged;        /* highest number of the mailbox that is in pending */
     struct message_list window; /* loaded from the mailbox, above paged, not sent yet */
     size_t window_count, window_bytes;
-    bool window_complete;       /* the mailbox has nothing above the window */
+    bool window_complete; /* the mailbox has nothing above the window */
     bool page_wanted, page_asked;
     bool stored_since_asked;
-    struct number page_after;      /* what page_asked asked for */
-    struct number seen;            /* confirmed up to here, on one of several connections */
-    struct number seen_entry;      /* the newest output entry when it was */
+    struct number page_after; /* what page_asked asked for */
+    struct number seen;       /* confirmed up to here, on one of several connections */
+    struct number seen_entry; /* the newest output entry when it was */
 
-    enum presence_status status;   /* as others see it */
+    enum presence_status status; /* as others see it */
     uint64_t last_seen_ms;
     struct slice presence_metadata; /* owned */
-    uint64_t grace_ms;             /* when it goes offline; 0: no timer */
+    uint64_t grace_ms;              /* when it goes offline; 0: no timer */
     struct watcher *watchers;
 
-    bool record_changed;           /* presence in `user:<id>` is written at the end of the commit */
-    bool mailbox_changed;          /* likewise the size of the mailbox */
+    bool record_changed;  /* presence in `user:<id>` is written at the end of the commit */
+    bool mailbox_changed; /* likewise the size of the mailbox */
     TAILQ_ENTRY(user) changed_link;
     TAILQ_ENTRY(user) grace_link;
     TAILQ_ENTRY(user) page_link;
     TAILQ_ENTRY(user) idle_link;
     TAILQ_ENTRY(user) remembered_link;
     bool in_changed, in_idle, in_remembered;
-    uint32_t mailbox_key;          /* of the effects of commit mailbox_key_commit */
+    uint32_t mailbox_key; /* of the effects of commit mailbox_key_commit */
     uint64_t mailbox_key_commit;
     UT_hash_handle hh;
     size_t id_length;
@@ -159,30 +160,30 @@ struct engine {
     struct frame_reader *reader, *scanner;
     bool loading;
 
-    struct gateway *gateways;  /* hash by id */
-    struct source *sources;    /* hash by id: of gateways that are gone */
-    struct source *strangers;  /* hash by id: asked who they are in this commit */
-    struct user *users;        /* hash by id */
-    struct user_list idle;     /* in memory, needed by nobody; oldest first */
+    struct gateway *gateways; /* hash by id */
+    struct source *sources;   /* hash by id: of gateways that are gone */
+    struct source *strangers; /* hash by id: asked who they are in this commit */
+    struct user *users;       /* hash by id */
+    struct user_list idle;    /* in memory, needed by nobody; oldest first */
     size_t idle_count;
-    struct user_list grace;    /* by grace_ms */
-    struct user_list pages;    /* want a page */
-    struct watcher *watch_all; /* gateways that follow everybody's presence */
-    struct topic *topics;      /* hash by name */
+    struct user_list grace;           /* by grace_ms */
+    struct user_list pages;           /* want a page */
+    struct watcher *watch_all;        /* gateways that follow everybody's presence */
+    struct topic *topics;             /* hash by name */
     struct pattern_set *pattern_sets; /* hash by set */
-    uint64_t patterns_version; /* rises when a count of a set changes between zero and not */
+    uint64_t patterns_version;        /* rises when a count of a set changes between zero and not */
     struct recent *recent;
     struct user_list remembered; /* users with a seen number */
     size_t pending_count;
-    struct buffer delivered;     /* pairs of the answer that is being made */
-    struct buffer entry;         /* the output entry that is being made */
+    struct buffer delivered; /* pairs of the answer that is being made */
+    struct buffer entry;     /* the output entry that is being made */
 
     /* the commit that is being made */
     uint64_t epoch, commit, index;
     uint64_t now_ms;
     struct effects *effects;
     struct user_list changed;
-    bool first_commit;         /* of this take: each gateway gets an entry */
+    bool first_commit; /* of this take: each gateway gets an entry */
     uint32_t key_sources, key_gateways, key_seen, key_timers; /* 0: not named in this commit */
 };
 
@@ -201,7 +202,8 @@ static inline struct number engine_next_number(struct engine *engine)
     return number_make(engine->epoch, engine->commit, ++engine->index);
 }
 
-/* The index of a key of the partition in this commit's effects; *cached as long as the commit lasts. */
+/* The index of a key of the partition in this commit's effects; *cached as long as the commit
+ * lasts. */
 uint32_t engine_key(struct engine *, uint32_t *cached, const char *what);
 
 /* ---- gateways.c ---- */
@@ -209,17 +211,21 @@ struct gateway *gateway_find(struct engine *, struct slice id);
 struct gateway *gateway_add(struct engine *, struct slice id);
 /* Forgets it in memory; its connections must be gone. */
 void gateway_remove(struct engine *, struct gateway *);
-void gateway_record(struct gateway *, struct number entry, uint64_t connection, struct message *, size_t bytes);
+void gateway_record(struct gateway *, struct number entry, uint64_t connection, struct message *,
+                    size_t bytes);
 /* Puts a frame into the entry that this commit writes for it. */
 void gateway_say(struct gateway *, const struct frame *);
-/* Handlers. A chunk of an announcement has come: true when it was the last one; gateway->announced then holds all of its frames. Repeats
-   and chunks out of order are dropped: the gateway announces again when its nonce does not come back. */
-bool gateway_on_announce_chunk(struct gateway *, const struct frame_gateway_announce *, struct slice frames);
-/* An announcement is complete: its connections are closed with the Y they were listed with, its keys and counts emptied; what follows
-   in gateway->announced is then applied like any frames. */
+/* Handlers. A chunk of an announcement has come: true when it was the last one; gateway->announced
+   then holds all of its frames. Repeats and chunks out of order are dropped: the gateway announces
+   again when its nonce does not come back. */
+bool gateway_on_announce_chunk(struct gateway *, const struct frame_gateway_announce *,
+                               struct slice frames);
+/* An announcement is complete: its connections are closed with the Y they were listed with, its
+   keys and counts emptied; what follows in gateway->announced is then applied like any frames. */
 void gateway_start_over(struct engine *, struct gateway *, const struct frame_gateway_announce *);
 void gateway_on_written(struct engine *, struct gateway *, struct number number);
-/* Its connections are closed with nothing more confirmed, its keys go; its number is kept for a while. One that left is told a last time. */
+/* Its connections are closed with nothing more confirmed, its keys go; its number is kept for a
+ * while. One that left is told a last time. */
 void gateway_bury(struct engine *, struct gateway *, bool left);
 /* Buries those that are silent; at most a bounded number of connections in one commit. */
 void gateways_on_tick(struct engine *);
@@ -237,7 +243,8 @@ struct user *user_get(struct engine *, struct slice id);
 /* Something of `user:<id>` has changed: it is written at the end of the commit. */
 void user_record_changed(struct engine *, struct user *);
 void user_mailbox_changed(struct engine *, struct user *);
-/* Confirmed on one of several connections: an output stream may still hold it for another (delivery.md, S7). */
+/* Confirmed on one of several connections: an output stream may still hold it for another
+ * (delivery.md, S7). */
 void user_remember_seen(struct engine *, struct user *, struct number number);
 /* Nobody may need it any more: it goes to the idle list, or out of it. */
 void user_settle(struct engine *, struct user *);
@@ -247,21 +254,26 @@ struct connection *connection_find(struct gateway *, uint64_t id);
 /* The index of `mailbox:<id>` in this commit's effects. */
 uint32_t user_mailbox_key(struct engine *, struct user *);
 /* Adds without effects (also for loading). */
-struct connection *connection_add(struct engine *, struct gateway *, uint64_t id, struct user *, uint64_t protocol, uint64_t flags);
+struct connection *connection_add(struct engine *, struct gateway *, uint64_t id, struct user *,
+                                  uint64_t protocol, uint64_t flags);
 /* Handlers. */
-void connection_on_connect(struct engine *, struct gateway *, uint64_t id, struct slice user, uint64_t protocol, uint64_t flags);
+void connection_on_connect(struct engine *, struct gateway *, uint64_t id, struct slice user,
+                           uint64_t protocol, uint64_t flags);
 /* seen: Y, what the gateway knows to be with the client. */
 void connection_on_closed(struct engine *, struct gateway *, uint64_t id, struct number seen);
 
 /* ---- mailbox.c: durable messages ---- */
-struct message *message_create(const struct frame_direct_message *, struct number number, uint64_t now_ms);
+struct message *message_create(const struct frame_direct_message *, struct number number,
+                               uint64_t now_ms);
 void message_unref(struct message **);
 size_t message_size(const struct message *);
 /* Sends, stores or discards it; says in *reply what became of it. */
-void mailbox_accept(struct engine *, struct user *, struct message *, struct frame_direct_reply *reply);
+void mailbox_accept(struct engine *, struct user *, struct message *,
+                    struct frame_direct_reply *reply);
 /* A connection has come: pending first, then what waits. */
 void mailbox_on_connect(struct engine *, struct user *, struct connection *);
-/* A connection goes: what it has is confirmed, what was for it alone is stored. Called while it is still listed. */
+/* A connection goes: what it has is confirmed, what was for it alone is stored. Called while it is
+ * still listed. */
 void mailbox_on_closed(struct engine *, struct user *, struct connection *, struct number seen);
 /* One target's written. */
 void mailbox_on_written(struct engine *, struct message *, struct gateway *, uint64_t connection);
@@ -269,7 +281,8 @@ void mailbox_on_ack(struct engine *, struct user *, struct slice id);
 /* Sends from the mailbox while the window is free. */
 void mailbox_page(struct engine *, struct user *);
 /* Loading: an unconfirmed delivery found in an output stream. */
-void mailbox_load_pending(struct engine *, struct gateway *, struct number entry, const struct frame_message_delivery *);
+void mailbox_load_pending(struct engine *, struct gateway *, struct number entry,
+                          const struct frame_message_delivery *);
 void mailbox_load_finish(struct engine *, struct user *);
 void mailbox_destroy(struct engine *, struct user *);
 
@@ -277,7 +290,8 @@ void mailbox_destroy(struct engine *, struct user *);
 void presence_on_connect(struct engine *, struct user *);
 void presence_on_last_closed(struct engine *, struct user *);
 void presence_on_set(struct engine *, struct user *, struct slice status, struct slice metadata);
-void presence_on_watch(struct engine *, struct gateway *, struct slice user, bool watching, uint64_t request);
+void presence_on_watch(struct engine *, struct gateway *, struct slice user, bool watching,
+                       uint64_t request);
 /* Loading, or without a reply. */
 void presence_watch(struct engine *, struct gateway *, struct slice user, bool watching);
 void presence_forget_gateway(struct engine *, struct gateway *);
@@ -310,7 +324,8 @@ struct recent_answer {
     size_t delivered_count;
 };
 /* The answer given to this id with this content within the last two minutes; NULL if none. */
-const struct recent_answer *recent_find(struct engine *, struct slice user, struct slice id, uint64_t content_hash);
+const struct recent_answer *recent_find(struct engine *, struct slice user, struct slice id,
+                                        uint64_t content_hash);
 void recent_keep(struct engine *, struct slice user, struct slice id, const struct recent_answer *);
 /* Loading. */
 void recent_load(struct engine *, uint64_t at_ms, struct slice frames);

@@ -1,6 +1,7 @@
 /*
- * Users in memory and their connections. A user is needed while he is connected, something is on its way to him, or somebody follows his presence;
- * otherwise he waits in the idle list until room is wanted. See state.h.
+ * Users in memory and their connections. A user is needed while he is connected, something is on
+ * its way to him, or somebody follows his presence; otherwise he waits in the idle list until room
+ * is wanted. See state.h.
  */
 #include "common/xalloc.h"
 #include "router/state.h"
@@ -156,9 +157,9 @@ static void write_connection(struct engine *engine, const struct connection *con
 {
     char field[24], value[48];
     int field_length = snprintf(field, sizeof(field), "%llu", (unsigned long long)connection->id);
-    int head_length = snprintf(value, sizeof(value), "%llu %llu ",
-                               (unsigned long long)connection->protocol,
-                               (unsigned long long)connection->flags);
+    int head_length =
+        snprintf(value, sizeof(value), "%llu %llu ", (unsigned long long)connection->protocol,
+                 (unsigned long long)connection->flags);
     struct buffer text = {0};
 
     buffer_append(&text, value, (size_t)head_length);
@@ -179,9 +180,9 @@ void connection_on_connect(struct engine *engine, struct gateway *gateway, uint6
         return;
     user = user_get(engine, user_id);
     if (user->connection_count >= engine->limits.user_connections) {
-        gateway_say(gateway, &(struct frame){.type = FRAME_CONNECTION_REFUSED,
-                                             .connection_refused = {.connection = id,
-                                                                    .close_code = 1008}});
+        gateway_say(gateway,
+                    &(struct frame){.type = FRAME_CONNECTION_REFUSED,
+                                    .connection_refused = {.connection = id, .close_code = 1008}});
         return;
     }
     connection = connection_add(engine, gateway, id, user, protocol, flags);
@@ -245,7 +246,8 @@ static void write_record(struct engine *engine, struct user *user)
     user->record_changed = user->mailbox_changed = false;
 }
 
-/* Whether some output stream still holds an entry that seen must keep from being taken for unconfirmed. */
+/* Whether some output stream still holds an entry that seen must keep from being taken for
+ * unconfirmed. */
 static bool seen_needed(const struct engine *engine, const struct user *user)
 {
     if (user->pending_count)
