@@ -1,0 +1,250 @@
+"""
+The verdict over a journal: what a promise of delivery.md does not allow. Pure functions: a journal is a list of events in the
+order in which they happened (one process wrote all of them), each a dict with "event" and:
+
+    open      conn user gateway id ack      a client was welcomed (id: its connection_id)
+    closed    conn code                     nothing more comes on it
+    sent      conn kind id to number        kind "direct" (to: user) or "topic" (to: topic); a retry is one more of them
+    answer    conn id how [to]              delivered, queued, refused (not applied: 503), full (404, queued: false)
+    came      conn kind id sender to number
+    subscribed conn topics                  the Status to it has come
+    presence  conn of status
+    quiet     [away]                        everything has settled: what came so far is confirmed, what was accepted is there
+
+Ids are unique in a journal. Numbers of a sender rise. A finding is (kind, sentence).
+"""
+
+import collections
+
+APPLIED = ("delivered", "queued", "full")
+ACCEPTED = ("delivered", "queued")
+
+
+class Journal:
+    """The events, and what many judgements want to look up."""
+
+    def __init__(self, events):
+        self.events = events
+        self.user_of = {}                              # conn -> user
+        self.sent = {}                                 # id -> the first send
+        self.tries = collections.defaultdict(list)     # id -> [(conn, place)], refused ones left out
+        self.answers = collections.defaultdict(list)   # id -> [(place, answer)]
+        self.arrivals = collections.defaultdict(list)  # id -> [(place, conn)]
+        self.opened, self.closed = {}, {}              # conn -> place
+        for place, event in enumerate(events):
+            getattr(self, "_on_" + event["event"], lambda *_: None)(place, event)
+
+    def _on_open(self, place, event):
+        self.user_of[event["conn"]] = event["user"]
+        self.opened[event["conn"]] = place
+
+    def _on_closed(self, place, event):
+        self.closed[event["conn"]] = place
+
+    def _on_sent(self, place, event):
+        self.sent.setdefault(event["id"], event)
+        self.tries[event["id"]].append((event["conn"], place))
+
+    def _on_answer(self, place, event):
+        id, conn = event["id"], event["conn"]
+        self.answers[id].append((place, event))
+        if event["how"] == "refused":
+            self.tries[id] = [attempt for attempt in self.tries[id] if attempt[0] != conn]
+
+    def _on_came(self, place, event):
+        self.arrivals[event["id"]].append((place, event["conn"]))
+
+    def is_open(self, conn, place):
+        return self.opened.get(conn, place + 1) < place < self.closed.get(conn, place + 1)
+
+    def quiets(self):
+        return [place for place, event in enumerate(self.events) if event["event"] == "quiet"]
+
+
+def lost(journal):
+    """Accepted, and not received when everything had settled; whose receiver stays away waits."""
+    for quiet in journal.quiets()[-1:]:
+        away = journal.events[quiet].get("away", ())
+        for id, answers in journal.answers.items():
+            sent = journal.sent.get(id)
+            if not sent or sent["kind"] != "direct" or sent["to"] in away or journal.arrivals[id]:
+                continue
+            accepted = [answer for place, answer in answers
+                        if place < quiet and answer["how"] in ACCEPTED]
+            if accepted:
+                yield f"{id} to {sent['to']} was answered {accepted[0]['how']} and never came"
+
+
+def lost_on_topics(journal):
+    """
+    A subscriber whose connection lives on gets all: one that may have missed something is closed (1012).
+    """
+    subscribers = collections.defaultdict(list)  # topic -> [(conn, place)]
+    for place, event in enumerate(journal.events):
+        if event["event"] == "subscribed":
+            for topic in event["topics"]:
+                subscribers[topic].append((event["conn"], place))
+    for quiet in journal.quiets():
+        for id, answers in journal.answers.items():
+            sent = journal.sent.get(id)
+            if not sent or sent["kind"] != "topic":
+                continue
+            yield from _missing(journal, id, sent, answers[0], quiet, subscribers[sent["to"]])
+
+
+def _missing(journal, id, sent, answer, quiet, subscribers):
+    answered, event = answer
+    # Of a retry only the first try's place is known to be before its effect.
+    first = min((place for _, place in journal.tries[id]), default=quiet)
+    if event["how"] != "delivered" or answered > quiet:
+        return
+    reached = {conn for _, conn in journal.arrivals[id]}
+    tried = {conn for conn, _ in journal.tries[id]}
+    for conn, place in subscribers:
+        if place < first and journal.is_open(conn, quiet) and conn not in reached | tried:
+            yield f"{id} on {sent['to']} did not come on {conn}, which lived on"
+
+
+def doubled(journal):
+    """Twice on one connection; or again on a new one, after everything had been confirmed."""
+    quiets = journal.quiets()
+    for id, arrivals in journal.arrivals.items():
+        seen = {}
+        for place, conn in arrivals:
+            if conn in seen:
+                yield f"{id} came twice on {conn}"
+            else:
+                yield from _confirmed_before(journal, id, place, conn, seen, quiets)
+            seen.setdefault(conn, place)
+
+
+def _confirmed_before(journal, id, place, conn, seen, quiets):
+    user = journal.user_of.get(conn)
+    kind = journal.sent[id]["kind"] if id in journal.sent else None
+    for other, before in seen.items():
+        if journal.user_of.get(other) != user or kind != "direct":
+            continue
+        if any(before < quiet < journal.opened.get(conn, place) for quiet in quiets):
+            yield f"{id} came on {conn} again, confirmed on {other} long before"
+            return
+
+
+def reordered(journal):
+    """
+    On one connection x came before y of the same sender, though on every connection by which x was sent y had been sent first.
+    """
+    newest = collections.defaultdict(list)  # (conn, sender, to) -> ids that came, numbers rising
+    for event in journal.events:
+        sent = journal.sent.get(event.get("id"))
+        if event["event"] != "came" or not sent:
+            continue
+        came = newest[event["conn"], event["sender"], event["to"]]
+        for other in reversed(came):
+            x = journal.sent[other]
+            if x["number"] < sent["number"]:
+                break
+            if x["number"] > sent["number"] and _sent_before(journal, event["id"], other):
+                yield f"{event['id']} came on {event['conn']} after {other}, but was sent before"
+                break
+        if not came or journal.sent[came[-1]]["number"] < sent["number"]:
+            came.append(event["id"])
+
+
+def _sent_before(journal, y, x):
+    def first_places(id):
+        places = {}
+        for conn, place in journal.tries[id]:
+            places.setdefault(conn, place)
+        return places
+
+    of_y = first_places(y)
+    of_x = first_places(x)
+    return bool(of_x) and all(of_y.get(conn, place + 1) < place for conn, place in of_x.items())
+
+
+def contradicting(journal):
+    """A retry is answered as before; a message goes to connections of its receiver."""
+    owners = {event["id"]: event["user"] for event in journal.events if event["event"] == "open"}
+    for id, answers in journal.answers.items():
+        told = {(answer["how"], tuple(sorted(answer.get("to") or ())))
+                for _, answer in answers if answer["how"] in APPLIED}
+        if len(told) > 1:
+            yield f"{id} was answered {sorted(told)}"
+        sent = journal.sent.get(id)
+        if not sent:
+            yield f"{id} was answered and never sent"
+            continue
+        for connection in {connection for _, to in told for connection in to}:
+            if owners.get(connection, sent["to"]) != sent["to"]:
+                yield f"{id} to {sent['to']} went to a connection of {owners[connection]}"
+
+
+def unanswered(journal):
+    """Sent on a connection that lived on until all was quiet, and not answered."""
+    for quiet in journal.quiets():
+        for id, tries in journal.tries.items():
+            answered = any(place < quiet for place, _ in journal.answers[id])
+            for conn, place in tries:
+                if place < quiet and not answered and journal.is_open(conn, quiet):
+                    yield f"{id} was sent on {conn} and not answered"
+
+
+def foreign(journal):
+    """What came is what was sent, and to whom it was sent."""
+    for event in journal.events:
+        if event["event"] != "came":
+            continue
+        sent = journal.sent.get(event["id"])
+        if not sent:
+            yield f"{event['id']} came on {event['conn']} and was never sent"
+        elif (sent["number"], sent["to"], sent["kind"]) != (event["number"], event["to"],
+                                                            event["kind"]):
+            yield f"{event['id']} was sent as {sent} and came as {event}"
+        elif sent["kind"] == "direct" and journal.user_of.get(event["conn"]) != sent["to"]:
+            yield f"{event['id']} to {sent['to']} came on {event['conn']}"
+
+
+def wrong_presence(journal):
+    """At rest each follower has been told last what is true."""
+    last = {}  # (conn of the follower, user) -> status
+    connected = collections.Counter()
+    for place, event in enumerate(journal.events):
+        if event["event"] == "presence":
+            last[event["conn"], event["of"]] = event["status"]
+        elif event["event"] == "open":
+            connected[event["user"]] += 1
+        elif event["event"] == "closed":
+            connected[journal.user_of.get(event["conn"])] -= 1
+        elif event["event"] == "quiet":
+            for (conn, user), status in last.items():
+                if journal.is_open(conn, place) and (status == "offline") == (connected[user] > 0):
+                    yield f"{user} has {connected[user]} connections, {conn} was told {status}"
+
+
+JUDGEMENTS = (lost, lost_on_topics, doubled, reordered, contradicting, unanswered, foreign,
+              wrong_presence)
+
+
+def judge(events):
+    """All findings, each (kind, sentence)."""
+    journal = Journal(events)
+    return [(judgement.__name__, sentence) for judgement in JUDGEMENTS
+            for sentence in judgement(journal)]
+
+
+def figures(events):
+    """What the journal is about, in numbers."""
+    journal = Journal(events)
+    hows = collections.Counter(answers[-1][1]["how"] for answers in journal.answers.values())
+    again = sum(len(arrivals) - len({journal.user_of.get(conn) for _, conn in arrivals})
+                for id, arrivals in journal.arrivals.items()
+                if journal.sent.get(id, {}).get("kind") == "direct")
+    return {
+        "messages": len(journal.sent),
+        "tries": sum(event["event"] == "sent" for event in events),
+        **{how: hows[how] for how in (*APPLIED, "refused")},
+        "unknown": len(set(journal.sent) - set(journal.answers)),
+        "arrivals": sum(map(len, journal.arrivals.values())),
+        "repeats on a new connection": again,
+        "connections": len(journal.user_of),
+    }

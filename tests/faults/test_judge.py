@@ -1,0 +1,143 @@
+"""The judge finds each fault in a forged journal, and nothing in a clean one."""
+
+import pytest
+
+from judge import judge
+
+
+class Forgery:
+    """Writes a journal by short words."""
+
+    def __init__(self):
+        self.events = []
+
+    def add(self, event, **fields):
+        self.events.append({"event": event, **fields})
+        return self
+
+    def open(self, conn, user=None):
+        return self.add("open", conn=conn, user=user or conn[0], gateway=0, id=f"uuid-{conn}",
+                        ack=False)
+
+    def close(self, conn):
+        return self.add("closed", conn=conn, code=1000)
+
+    def send(self, conn, number, to="b", kind="direct", id=None):
+        return self.add("sent", conn=conn, kind=kind, id=id or f"{conn[0]}:{number}", to=to,
+                        number=number)
+
+    def answer(self, conn, number, how="delivered", to=(), id=None):
+        return self.add("answer", conn=conn, id=id or f"{conn[0]}:{number}", how=how, to=list(to))
+
+    def come(self, conn, number, sender="a", to="b", kind="direct"):
+        return self.add("came", conn=conn, kind=kind, id=f"{sender}:{number}", sender=sender,
+                        to=to, number=number)
+
+    def pass_on(self, number, sender="a1", receiver="b1"):
+        return self.send(sender, number).answer(sender, number).come(receiver, number)
+
+    def subscribe(self, conn, *topics):
+        return self.add("subscribed", conn=conn, topics=list(topics))
+
+    def presence(self, conn, of, status):
+        return self.add("presence", conn=conn, of=of, status=status)
+
+    def quiet(self, *away):
+        return self.add("quiet", away=list(away))
+
+    def kinds(self):
+        return {kind for kind, _ in judge(self.events)}
+
+
+def both():
+    return Forgery().open("a1").open("b1")
+
+
+CLEAN = {
+    "in order": both().pass_on(1).pass_on(2).quiet(),
+    "answered later than received": both().send("a1", 1).come("b1", 1).answer("a1", 1).quiet(),
+    "refused and never there": both().send("a1", 1).answer("a1", 1, "refused").quiet(),
+    "a full mailbox": both().send("a1", 1).answer("a1", 1, "full").quiet(),
+    "never answered, and gone": both().send("a1", 1).close("a1").quiet(),
+    "never answered, but there": both().send("a1", 1).close("a1").come("b1", 1).quiet(),
+    "waits for one who is away":
+        both().close("b1").send("a1", 1).answer("a1", 1, "queued").quiet("b"),
+    "repeated on a new connection, unconfirmed":
+        both().pass_on(1).close("b1").open("b2").come("b2", 1).quiet(),
+    "on two devices at once": both().open("b2").pass_on(1).come("b2", 1).quiet(),
+    "on two devices, with a quiet between":
+        both().open("b2").send("a1", 1).answer("a1", 1).come("b1", 1).quiet().come("b2", 1).quiet(),
+    "repeated from the middle on, in order":
+        both().pass_on(1).pass_on(2).close("b1").open("b2").come("b2", 1).come("b2", 2)
+        .pass_on(3, receiver="b2").quiet(),
+    "a retry is answered as before":
+        both().send("a1", 1).answer("a1", 1, to=["uuid-b1"]).come("b1", 1).close("a1").open("a2")
+        .send("a2", 1).answer("a2", 1, to=["uuid-b1"]).quiet(),
+    "the first was refused, the retry comes after the second":
+        both().send("a1", 1).answer("a1", 1, "refused").pass_on(2).pass_on(1).quiet(),
+    "two senders, each in order":
+        both().open("c1").pass_on(2).send("c1", 1).answer("c1", 1).come("b1", 1, sender="c")
+        .quiet(),
+    "sent by another connection, in no order":
+        both().open("a2").send("a1", 1).send("a2", 2).come("b1", 2).come("b1", 1)
+        .answer("a1", 1).answer("a2", 2).quiet(),
+    "a subscriber is closed, and misses some":
+        both().subscribe("b1", "t").send("a1", 1, "t", "topic").answer("a1", 1).close("b1").quiet(),
+    "one who subscribes later misses what was before":
+        both().send("a1", 1, "t", "topic").subscribe("b1", "t").answer("a1", 1).quiet(),
+    "a publisher does not hear himself":
+        both().subscribe("a1", "t").send("a1", 1, "t", "topic").answer("a1", 1).quiet(),
+    "presence follows": both().presence("a1", "b", "offline").presence("a1", "b", "online").quiet()
+    .close("b1").presence("a1", "b", "offline").quiet("b"),
+    "presence told to one who left": both().presence("a1", "b", "offline").close("a1").quiet(),
+}
+
+FAULTY = {
+    "lost": both().send("a1", 1).answer("a1", 1).quiet(),
+    "lost though queued": both().close("b1").send("a1", 1).answer("a1", 1, "queued").open("b2")
+    .quiet(),
+    "lost in the middle": both().pass_on(1).send("a1", 2).answer("a1", 2).pass_on(3).quiet(),
+    "lost_on_topics": both().subscribe("b1", "t").send("a1", 1, "t", "topic").answer("a1", 1)
+    .quiet(),
+    "doubled": both().pass_on(1).come("b1", 1).quiet(),
+    "doubled after it was confirmed":
+        both().pass_on(1).quiet().close("b1").open("b2").come("b2", 1).quiet(),
+    "doubled on a topic": both().subscribe("b1", "t").send("a1", 1, "t", "topic").answer("a1", 1)
+    .come("b1", 1, to="t", kind="topic").come("b1", 1, to="t", kind="topic").quiet(),
+    "reordered": both().send("a1", 1).send("a1", 2).answer("a1", 1).answer("a1", 2).come("b1", 2)
+    .come("b1", 1).quiet(),
+    "reordered far apart": both().send("a1", 1).pass_on(2).pass_on(3).answer("a1", 1)
+    .come("b1", 1).quiet(),
+    "reordered by a retry": both().send("a1", 1).close("a1").open("a2").send("a2", 1)
+    .send("a2", 2).come("b1", 2).come("b1", 1).answer("a2", 1).answer("a2", 2).quiet(),
+    "reordered on a new connection":
+        both().send("a1", 1).send("a1", 2).come("b1", 1).come("b1", 2).answer("a1", 1)
+        .answer("a1", 2).close("b1").open("b2").come("b2", 2).come("b2", 1).quiet(),
+    "contradicting": both().pass_on(1).close("a1").open("a2").send("a2", 1)
+    .answer("a2", 1, "queued").quiet(),
+    "contradicting connections":
+        both().pass_on(1).close("a1").open("a2").send("a2", 1)
+        .answer("a2", 1, to=["uuid-elsewhere"]).quiet(),
+    "contradicting receiver": both().send("a1", 1).answer("a1", 1, to=["uuid-a1"]).come("b1", 1)
+    .quiet(),
+    "contradicting nothing": both().answer("a1", 1).quiet(),
+    "unanswered": both().send("a1", 1).come("b1", 1).quiet(),
+    "foreign": both().come("b1", 1).quiet(),
+    "foreign receiver": both().open("c1").send("a1", 1).answer("a1", 1).come("b1", 1)
+    .come("c1", 1).quiet(),
+    "foreign content": both().send("a1", 1).answer("a1", 1)
+    .add("came", conn="b1", kind="direct", id="a:1", sender="a", to="b", number=7).quiet(),
+    "wrong_presence": both().presence("a1", "b", "online").close("b1").quiet("b"),
+    "wrong_presence of one who is here":
+        both().presence("a1", "b", "online").presence("a1", "b", "offline").quiet(),
+}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_clean_journal_passes(name):
+    assert judge(CLEAN[name].events) == []
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_planted_fault_is_found(name):
+    assert FAULTY[name].kinds() == {name.split()[0]}
