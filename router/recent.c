@@ -266,6 +266,7 @@ static void insert(struct recent *recent, struct slice user, struct slice id, ui
         grow(recent);
     item = item_at(recent, recent->next);
     *item = (struct item){.key = key, .answer = *answer, .at_ms = at_ms, .owner = user_hash(user)};
+    item->answer.delivered = NULL; /* the caller's list is not ours to keep, empty or not */
     if (list) {
         item->answer.delivered = xmalloc(list);
         memcpy((void *)item->answer.delivered, answer->delivered, list);
