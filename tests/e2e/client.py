@@ -190,6 +190,21 @@ class Client:
         self.take_where(lambda message: message["type"] == "Pong"
                         and message["data"] == {"timestamp": timestamp}, "Pong")
 
+    def settle(self):
+        """
+        Returns when every partition knows the connection: the welcome does not wait for that, so
+        what another gateway sends at once may be queued first. Leaves no trace.
+        """
+        ids = [self.send(kind, {"topics": ["settle.*"]}) for kind in ("Subscribe", "Unsubscribe")]
+        for id in ids:
+            self.answer(id)
+            self.take("Status", id=id)
+        with self._changed:
+            kept = [(message, text) for message, text in zip(self.arrived, self.texts)
+                    if message.get("id") not in ids]
+            self.arrived = [message for message, _ in kept]
+            self.texts = [text for _, text in kept]
+
     # ---- the end ---------------------------------------------------------------------------
 
     def close(self):

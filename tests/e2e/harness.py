@@ -311,13 +311,15 @@ class Stack:
         text = "&".join(f"{name}={value}" for name, value in query.items())
         return f"ws://{self.gateways[gateway].address}/ws{'?' if text else ''}{text}"
 
-    def connect(self, user, gateway=0, query=None, **options):
+    def connect(self, user, gateway=0, query=None, settled=True, **options):
         """A client that has been welcomed, with the connection_id it was told."""
         url = self.url(gateway, token=self.token(user), **(query or {}))
         client = Client(url, user=user, **options)
         self._clients.append(client)
         if options.get("reading", True):
             client.connection_id = client.welcome()["connection_id"]
+            if settled:
+                client.settle()
         return client
 
     def abandon_clients(self):

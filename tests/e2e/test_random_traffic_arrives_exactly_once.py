@@ -22,7 +22,8 @@ def test_direct_messages_at_random(new_stack):
         requests.append((sender, clients[sender].send_direct(receiver, payload)))
         sent[receiver].append((sender, number))
     for sender, id in requests:
-        assert clients[sender].answer(id)["type"] == "Ack"
+        answer = clients[sender].answer(id)
+        assert answer["type"] == "Ack", answer
 
     for user, client in clients.items():
         deliveries = client.await_count("DirectMessage", len(sent[user]))

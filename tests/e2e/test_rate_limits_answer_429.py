@@ -47,7 +47,7 @@ def test_direct_messages_of_a_user_on_several_connections(stack):
 
 
 def test_subscriptions(stack):
-    client = stack.connect(stack.users("reader")[0])
+    client = stack.connect(stack.users("reader")[0], settled=False)
     ids = [client.send("Subscribe", {"topics": [f"t.{n}"]}) for n in range(40)]
     done, refused = split([client.answer(id) for id in ids])
     assert len(done) >= 20

@@ -25,8 +25,8 @@ def test_direct_messages_wait_for_him(stack):
     slow = stack.connect("bob", gateway=1, reading=False, receive_buffer=4096)
     sender = stack.connect("alice")
     count = 300
-    for id in [sender.send_direct("bob", {"n": n, "text": LARGE}) for n in range(count)]:
-        answer = sender.answer(id)
+    for n in range(count):
+        answer = sender.direct("bob", {"n": n, "text": LARGE})
         assert answer["type"] == "Ack" or answer["data"]["details"]["queued"], answer
     wait_until(lambda: slow_consumers(stack, 1) == 1, "the slow connection is closed")
     slow.read()
@@ -47,7 +47,7 @@ def test_a_topic_goes_on_without_him(stack):
     wait_until(lambda: sender.broadcast("news", "first")["data"]["recipients"] == 2, "both listen")
     before = len(reader.of_type("Broadcast"))
     for n in range(600):
-        sender.send_broadcast("news", {"n": n, "text": LARGE})
+        sender.broadcast("news", {"n": n, "text": LARGE})
     deliveries = reader.await_count("Broadcast", before + 600)
     assert [data["payload"]["n"] for data in deliveries[-600:]] == list(range(600))
     wait_until(lambda: slow_consumers(stack, 1) == 1, "the slow connection is closed")
