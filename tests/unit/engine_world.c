@@ -2,8 +2,11 @@
 
 #include "common/xalloc.h"
 
-#include <assert.h>
-#include <stdio.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -19,7 +22,7 @@ struct engine_world {
     struct model_store *store;
     struct engine *engine;
     struct effects *effects;
-    uint64_t epoch, commit;
+    uint64_t epoch, commit, ahead_ms;
     struct number position;
     bool first, tick_sent, hold_pages;
     STAILQ_HEAD(, world_page) pages;
@@ -295,7 +298,7 @@ struct model_commit *world_turn(struct engine_world *world, size_t entries, bool
     world->first = false;
     effects_reset(world->effects);
     engine_begin(world->engine, world->epoch, ++world->commit, world->effects,
-                 model_store_time(world->store));
+                 model_store_time(world->store) + world->ahead_ms);
     apply_pages(world);
     for (size_t i = 0; i < count; i++)
         apply_entry(world, &input[i]);
@@ -303,6 +306,11 @@ struct model_commit *world_turn(struct engine_world *world, size_t entries, bool
     engine_check(world->engine);
     return model_commit_create(world->effects, world->epoch, world->commit,
                                count ? &world->position : NULL);
+}
+
+void world_set_ahead(struct engine_world *world, uint64_t ahead_ms)
+{
+    world->ahead_ms = ahead_ms;
 }
 
 void world_settle(struct engine_world *world)
@@ -313,9 +321,8 @@ void world_settle(struct engine_world *world)
         enum model_result result = model_store_run(world->store, commit);
 
         if (result != MODEL_OK) {
-            fprintf(stderr, "commit: result %d, %s\n", (int)result,
-                    model_store_problem(world->store));
-            abort();
+            model_commit_destroy(&commit);
+            fail_msg("commit: result %d, %s", (int)result, model_store_problem(world->store));
         }
         model_commit_destroy(&commit);
         world_ask_pages(world);

@@ -40,6 +40,8 @@ void world_hold_pages(struct engine_world *, bool held);
 void world_settle(struct engine_world *);
 /* Sends a TICK, if the engine wants one now. Returns whether it did. */
 bool world_tick(struct engine_world *);
+/* The router's idea of Redis's time is ahead of it by so much. */
+void world_set_ahead(struct engine_world *, uint64_t ahead_ms);
 /* How many entries of the turns so far were no frames. */
 size_t world_malformed(const struct engine_world *);
 
