@@ -327,16 +327,31 @@ static void window_push(struct user *user, struct message *message)
     user->window_bytes += message_size(message);
 }
 
+static void window_remove(struct user *user, struct message *message)
+{
+    TAILQ_REMOVE(&user->window, message, link);
+    user->window_count--;
+    user->window_bytes -= message_size(message);
+}
+
 static struct message *window_pop(struct user *user)
 {
     struct message *message = TAILQ_FIRST(&user->window);
 
-    if (message == NULL)
-        return NULL;
-    TAILQ_REMOVE(&user->window, message, link);
-    user->window_count--;
-    user->window_bytes -= message_size(message);
+    if (message != NULL)
+        window_remove(user, message);
     return message;
+}
+
+static void early_acks_clear(struct user *user)
+{
+    struct early_ack *early;
+
+    while ((early = user->early_acks) != NULL) {
+        user->early_acks = early->next;
+        free(early);
+    }
+    user->early_ack_count = 0;
 }
 
 static void window_clear(struct user *user)
@@ -345,6 +360,7 @@ static void window_clear(struct user *user)
 
     while ((message = window_pop(user)) != NULL)
         message_unref(&message);
+    early_acks_clear(user);
     user->window_complete = user->mailbox_count == 0;
     user->paged = (struct number){0};
 }
@@ -469,12 +485,61 @@ void mailbox_on_written(struct engine *engine, struct message *message, struct g
     if (user == NULL || find_target(message, gateway, connection) == NULL)
         return;
     if (user->ack_count) {
-        message->written = true;
+        const struct connection *taker = connection_find(gateway, connection);
+
+        /* One that acknowledges says so itself; what its TCP took may never have been read. */
+        if (taker != NULL && !(taker->flags & CONNECTION_FLAG_ACK))
+            message->written = true;
         return;
     }
     confirm(engine, user, message, message->target_count > 1);
     mailbox_page(engine, user);
     user_settle(engine, user);
+}
+
+/* Before it was sent again (after a take or an announcement the mailbox is read from its
+   beginning): in the window, or in a page still to come. */
+static void ack_early(struct engine *engine, struct user *user, struct slice id)
+{
+    struct message *message;
+    struct early_ack *early;
+
+    TAILQ_FOREACH(message, &user->window, link)
+    {
+        if (!slice_equal(message->id, id))
+            continue;
+        unstore(engine, user, message);
+        window_remove(user, message);
+        message_unref(&message);
+        return;
+    }
+    if (user->window_complete || user->connection_count == 0 ||
+        user->early_ack_count == MAILBOX_WINDOW)
+        return;
+    early = xcalloc(1, sizeof(*early) + id.length);
+    early->before = number_make(engine->epoch, engine->commit, engine->index);
+    early->id_length = id.length;
+    memcpy(early->id, id.data, id.length);
+    early->next = user->early_acks;
+    user->early_acks = early;
+    user->early_ack_count++;
+}
+
+/* Whether the message of a page was acknowledged before it came; the word counts once. */
+static bool was_acked_early(struct user *user, const struct message *message)
+{
+    for (struct early_ack **at = &user->early_acks; *at; at = &(*at)->next) {
+        struct early_ack *early = *at;
+
+        if (!slice_equal(message->id, slice_of(early->id, early->id_length)) ||
+            number_compare(message->number, early->before) > 0)
+            continue;
+        *at = early->next;
+        user->early_ack_count--;
+        free(early);
+        return true;
+    }
+    return false;
 }
 
 void mailbox_on_ack(struct engine *engine, struct user *user, struct slice id)
@@ -486,8 +551,10 @@ void mailbox_on_ack(struct engine *engine, struct user *user, struct slice id)
         if (slice_equal(message->id, id))
             break;
     }
-    if (message == NULL)
+    if (message == NULL) {
+        ack_early(engine, user, id);
         return;
+    }
     confirm(engine, user, message, user->connection_count > 1);
     mailbox_page(engine, user);
     user_settle(engine, user);
@@ -591,6 +658,24 @@ static bool page_is_last(const struct user *user, const struct engine_page_entry
     return count && number_compare(entries[count - 1].number, user->mailbox_last) == 0;
 }
 
+static void take_page(struct engine *engine, struct user *user,
+                      const struct engine_page_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct message *message = message_of_entry(&entries[i]);
+
+        if (was_acked_early(user, message)) {
+            unstore(engine, user, message);
+            message_unref(&message);
+        } else {
+            window_push(user, message);
+        }
+    }
+    user->window_complete = page_is_last(user, entries, count);
+    if (user->window_complete)
+        early_acks_clear(user);
+}
+
 void engine_page(struct engine *engine, struct slice id, const struct engine_page_entry *entries,
                  size_t count)
 {
@@ -604,9 +689,7 @@ void engine_page(struct engine *engine, struct slice id, const struct engine_pag
     if (number_compare(user->paged, user->page_after) != 0) {
         mailbox_page(engine, user);
     } else if (user->connection_count) {
-        for (size_t i = 0; i < count; i++)
-            window_push(user, message_of_entry(&entries[i]));
-        user->window_complete = page_is_last(user, entries, count);
+        take_page(engine, user, entries, count);
         mailbox_page(engine, user);
     }
     user_settle(engine, user);
@@ -669,6 +752,5 @@ void mailbox_destroy(struct engine *engine, struct user *user)
 
     while ((message = TAILQ_FIRST(&user->pending)) != NULL)
         pending_remove(engine, user, message);
-    while ((message = window_pop(user)) != NULL)
-        message_unref(&message);
+    window_clear(user);
 }

@@ -41,6 +41,14 @@ struct message {
 };
 TAILQ_HEAD(message_list, message);
 
+/* A client's own word for a message of the mailbox that is not in memory: it has it from before. */
+struct early_ack {
+    struct early_ack *next;
+    struct number before; /* it speaks of none above this */
+    size_t id_length;
+    char id[];
+};
+
 /* How many connections of a gateway a topic or a set of patterns has. */
 struct share {
     struct gateway *gateway;
@@ -67,6 +75,7 @@ struct gateway {
     uint64_t applied; /* number of its last entry that was applied */
     uint64_t heard_ms;
     bool doubted; /* silent with too many others: waits once more */
+    bool burying; /* some of its connections are closed: it must announce before it is heard */
     struct number last_output;
     struct connection *connections; /* hash by id */
 
@@ -89,6 +98,7 @@ struct gateway {
 struct source {
     uint64_t applied;
     uint64_t forget_ms; /* 0: its gateway is alive */
+    struct number told; /* the entry that was its last word */
     UT_hash_handle hh;
     char id[];
 };
@@ -126,6 +136,8 @@ struct user {
     bool window_complete; /* the mailbox has nothing above the window */
     bool page_wanted, page_asked;
     bool stored_since_asked;
+    struct early_ack *early_acks;
+    size_t early_ack_count;
     struct number page_after; /* what page_asked asked for */
     struct number seen;       /* confirmed up to here, on one of several connections */
     struct number seen_entry; /* the newest output entry when it was */
@@ -227,6 +239,8 @@ void gateway_on_written(struct engine *, struct gateway *, struct number number)
 /* Its connections are closed with nothing more confirmed, its keys go; its number is kept for a
  * while. One that left is told a last time. */
 void gateway_bury(struct engine *, struct gateway *, bool left);
+/* In its own output: who are you? */
+void gateway_ask(struct engine *, struct gateway *);
 /* Buries those that are silent; at most a bounded number of connections in one commit. */
 void gateways_on_tick(struct engine *);
 uint64_t gateways_due_ms(const struct engine *);
