@@ -196,7 +196,9 @@ static void on_direct_message(struct engine *engine, struct gateway *gateway,
                    message_create(direct, engine_next_number(engine), engine->now_ms),
                    &reply.direct_reply);
     gateway_say(gateway, &reply);
-    if (direct->retry) {
+    /* What was refused was not applied: it may be tried again. */
+    if (direct->retry && reply.direct_reply.status != DIRECT_MAILBOX_FULL &&
+        reply.direct_reply.status != DIRECT_DISCARDED) {
         struct recent_answer kept = {
             .content_hash = hash,
             .kind = RECENT_DIRECT,
@@ -283,6 +285,7 @@ static int apply_frames(struct engine *engine, struct slice gateway_id, struct s
 
 static int apply_announcement(struct engine *engine, struct slice gateway_id, struct slice frames)
 {
+    struct buffer announced;
     struct frame frame;
     struct gateway *gateway;
     int result;
@@ -298,8 +301,11 @@ static int apply_announcement(struct engine *engine, struct slice gateway_id, st
                                    frame_reader_rest(engine->reader)))
         return 0;
     gateway_start_over(engine, gateway, &frame.gateway_announce);
-    result = apply_frames(engine, gateway_id, buffer_slice(&gateway->announced));
-    buffer_reset(&gateway->announced, 0);
+    /* Out of the gateway, whose life a frame may end. */
+    announced = gateway->announced;
+    gateway->announced = (struct buffer){0};
+    result = apply_frames(engine, gateway_id, buffer_slice(&announced));
+    buffer_finish(&announced);
     return result;
 }
 
@@ -318,6 +324,10 @@ static void ask_stranger(struct engine *engine, struct slice gateway)
 static int apply_numbered(struct engine *engine, struct gateway *gateway, struct slice gateway_id,
                           uint64_t number, struct slice frames)
 {
+    if (gateway->burying) {
+        gateway_ask(engine, gateway);
+        return 0;
+    }
     gateway->heard_ms = engine->now_ms;
     gateway->doubted = false;
     gateway->answer = true;

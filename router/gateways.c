@@ -216,6 +216,7 @@ void gateway_start_over(struct engine *engine, struct gateway *gateway,
     forget_keys(engine, gateway);
     clear_records(gateway);
     gateway->nonce = announce->nonce;
+    gateway->burying = false;
     if (announce->base > gateway->applied)
         gateway->applied = announce->base;
     gateway->applied_changed = true;
@@ -297,6 +298,7 @@ void gateway_bury(struct engine *engine, struct gateway *gateway, bool left)
                             buffer_slice(&gateway->output));
         write_entry(engine, id);
         expire_output(engine, id);
+        source->told = engine_entry_number(engine);
     } else {
         engine->counters.gateways_buried++;
         effects_open(engine->effects, EFFECT_DEL, effects_key(engine->effects, "out", id), 0);
@@ -321,6 +323,27 @@ static bool in_doubt(const struct engine *engine)
                   engine->now_ms >= gateway->heard_ms + engine->limits.gateway_death_ms;
     }
     return silent * 2 > all;
+}
+
+/* Heard of again before the end, it would not know which of its connections are gone; nor would the
+   next owner, so it is written. */
+static void begin_burial(struct engine *engine, struct gateway *gateway)
+{
+    char text[40];
+    int length = snprintf(text, sizeof(text), "%llu burying", (unsigned long long)gateway->nonce);
+
+    if (gateway->burying)
+        return;
+    gateway->burying = true;
+    effects_hset(engine->effects, engine_key(engine, &engine->key_gateways, "gateways"),
+                 gateway_slice(gateway), slice_of(text, (size_t)length));
+}
+
+void gateway_ask(struct engine *engine, struct gateway *gateway)
+{
+    engine->counters.unknown_gateways++;
+    gateway_say(gateway,
+                &(struct frame){.type = FRAME_WHO_ARE_YOU, .who_are_you.last = gateway->applied});
 }
 
 static void forget_sources(struct engine *engine)
@@ -349,6 +372,7 @@ void gateways_on_tick(struct engine *engine)
         if (doubt && !gateway->doubted) {
             gateway->doubted = true;
         } else if (HASH_COUNT(gateway->connections) > BURIAL_CONNECTIONS) {
+            begin_burial(engine, gateway);
             close_all(engine, gateway, BURIAL_CONNECTIONS);
         } else {
             gateway_bury(engine, gateway, false);
@@ -399,11 +423,12 @@ static void finish_stranger(struct engine *engine, struct source *stranger)
 {
     struct slice id = slice_text(stranger->id);
     const struct source *source = source_find(engine->sources, id);
-    uint64_t last = source ? source->applied : 0;
     const struct gateway *gateway = gateway_find(engine, id);
+    uint64_t last = gateway ? gateway->applied : source ? source->applied : 0;
+    bool told = source && number_compare(source->told, engine_entry_number(engine)) == 0;
 
-    /* Announced itself later in this batch: nothing to ask any more. */
-    if (gateway == NULL || gateway->nonce == 0) {
+    /* Nothing to ask of one that announced itself later in this batch, or has just left. */
+    if ((gateway == NULL || gateway->nonce == 0) && !told) {
         frame_encode(open_entry(engine, (struct number){0}, last),
                      &(struct frame){.type = FRAME_WHO_ARE_YOU, .who_are_you.last = last});
         write_entry(engine, id);

@@ -38,7 +38,10 @@ void engine_load_source(struct engine *engine, struct slice gateway, struct slic
 
 void engine_load_gateway(struct engine *engine, struct slice id, struct slice nonce)
 {
-    gateway_add(engine, id)->nonce = read_u64(nonce);
+    struct gateway *gateway = gateway_add(engine, id);
+
+    gateway->nonce = read_u64(cut_word(&nonce));
+    gateway->burying = nonce.length > 0;
 }
 
 void engine_load_output_cursor(struct engine *engine, struct slice id, struct number last_output)
@@ -107,6 +110,9 @@ void engine_load_timer(struct engine *engine, struct slice member, uint64_t due_
 void engine_load_recent(struct engine *engine, struct number entry, struct slice frames)
 {
     recent_load(engine, entry.epoch, frames);
+    /* The owner before us may have been ahead of Redis: time goes on from there. */
+    if (entry.epoch > engine->now_ms)
+        engine->now_ms = entry.epoch;
 }
 
 void engine_load_output(struct engine *engine, struct slice id, struct number entry,
@@ -210,9 +216,10 @@ void engine_load_finish(struct engine *engine, uint64_t now_ms)
 {
     struct source *source, *next;
 
-    engine->now_ms = now_ms;
+    if (now_ms > engine->now_ms)
+        engine->now_ms = now_ms;
     for (struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next)
-        gateway->heard_ms = now_ms;
+        gateway->heard_ms = engine->now_ms;
     /* Every user in memory was fetched, but those whom no key knows. */
     for (struct user *user = engine->users; user; user = user->hh.next) {
         user->loaded = true;

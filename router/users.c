@@ -64,9 +64,18 @@ void user_settle(struct engine *engine, struct user *user)
     }
 }
 
+/* The users of its chunks are needed when the last one comes. */
+static bool somebody_announces(const struct engine *engine)
+{
+    for (const struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next)
+        if (gateway->announcing)
+            return true;
+    return false;
+}
+
 void engine_trim_users(struct engine *engine, size_t keep)
 {
-    while (engine->idle_count > keep) {
+    while (engine->idle_count > keep && !somebody_announces(engine)) {
         struct user *user = TAILQ_FIRST(&engine->idle);
 
         TAILQ_REMOVE(&engine->idle, user, idle_link);
