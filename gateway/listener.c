@@ -23,6 +23,13 @@
 /* Out of descriptors: how long until the next try. */
 #define PAUSE_MS 100
 
+/*
+ * Bytes that wait in the kernel to be sent, for each connection. What a slow peer has coming waits
+ * in its session's queue, where frames are shared and counted; without this the kernel copies 4 MB
+ * for each of them. Costs a quick peer nothing that could be measured.
+ */
+#define UNSENT_MAX (128 << 10)
+
 struct listener {
     struct gateway *gateway;
     struct arrivals *arrivals;
@@ -138,6 +145,7 @@ static int open_socket(const struct addrinfo *address, int *descriptor)
         return -errno;
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
     if (bind(fd, address->ai_addr, address->ai_addrlen) < 0) {
         int error = -errno;
 

@@ -483,9 +483,6 @@ static void visit(struct session *session, uint64_t now)
     const struct settings *settings = &session->gateway->settings;
     uint64_t silent;
 
-    if (session->state == SESSION_OPEN &&
-        websocket_is_closing(record_of(session)->connection.websocket))
-        stop_writing(record_of(session));
     if (session->state != SESSION_OPEN)
         return;
     silent = silence(record_of(session), now);
@@ -510,6 +507,7 @@ static void visit_some(struct sessions *sessions, uint64_t now)
         struct session *session = sessions->cursor;
 
         sessions->cursor = session->next;
+        __builtin_prefetch(sessions->cursor);
         visit(session, now);
     }
 }

@@ -31,17 +31,20 @@ enum session_close_reason {
 enum send_class { SEND_NORMAL, SEND_DROPPABLE };
 
 struct session {
-    uint64_t id; /* connection on the bus: counts from 1 in this process, never used again */
-    struct gateway *gateway;
-    const struct protocol *protocol;
-    struct slice user;  /* of identity.user */
-    uint32_t partition; /* of the user */
+    /* First what the walk over all sessions looks at, each second. */
+    struct session *next, *previous;
     enum session_state state;
-    uint64_t flags; /* enum connection_flag */
-    struct identity identity;
-    void *protocol_state;
+    uint32_t partition; /* of the user */
     uint64_t heard_ms;  /* loop time (uv_now) of the last byte from the client */
     uint64_t pinged_ms; /* loop time of our last ping; 0: none since heard_ms */
+    struct gateway *gateway;
+    const struct protocol *protocol;
+    void *protocol_state;
+
+    uint64_t id;       /* connection on the bus: counts from 1 in this process, never used again */
+    struct slice user; /* of identity.user */
+    uint64_t flags;    /* enum connection_flag */
+    struct identity identity;
 
     /* delivery.c: durable messages handed over and not confirmed, in order of their bytes. */
     struct unconfirmed unconfirmed;
@@ -51,9 +54,6 @@ struct session {
 
     /* topics.c */
     struct session_topics *topics;
-
-    /* session.c */
-    struct session *next, *previous; /* all sessions */
 };
 
 struct websocket_upgrade;
