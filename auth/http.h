@@ -1,7 +1,7 @@
 /*
  * A small HTTP server: the only file of auth that sees libwebsockets. Whole requests come in,
- * answers go out when they are ready; bodies are at most HTTP_BODY_MAX. Any origin may read the
- * answers (CORS): browsers log in from pages of other sites.
+ * answers go out when they are ready; bodies are at most HTTP_BODY_MAX, and every answer ends its
+ * connection. Any origin may read the answers (CORS): browsers log in from pages of other sites.
  */
 #ifndef AUTH_HTTP_H
 #define AUTH_HTTP_H
