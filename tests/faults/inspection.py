@@ -7,6 +7,7 @@ rest, so a check passes as soon as one snapshot is clean.
 """
 
 import collections
+import functools
 import re
 import time
 
@@ -341,11 +342,11 @@ def mail_of_the_connected_is_delivered(snapshot):
                        f"the first is {waiting[0][0].decode()}")
 
 
-def no_mail_waits(snapshot):
-    """Only when asked for: all users are connected, and have acknowledged all."""
+def no_mail_waits(snapshot, away=()):
+    """Only when asked for: but those away all users are connected, and have acknowledged all."""
     for p in snapshot.all():
         for user, entries in p.keys["mailbox"].items():
-            if entries:
+            if entries and user not in away:
                 yield (f"{p.index}: {len(entries)} messages wait for {user.decode()}, the first is "
                        f"{entries[0][0].decode()}")
 
@@ -397,10 +398,15 @@ def problems_of(snapshot, checks=None):
             for problem in check(snapshot)]
 
 
-def inspect(url, patience=10.0, prefix=b"trunkline:", no_mail=False):
+def no_mail_but_of(away):
+    """no_mail_waits, for users (bytes) who are not away."""
+    return functools.wraps(no_mail_waits)(lambda snapshot: no_mail_waits(snapshot, away))
+
+
+def inspect(url, patience=10.0, prefix=b"trunkline:", more=()):
     """What is still wrong when patience (seconds) is over; [] as soon as all checks have passed."""
     redis = Redis(url)
-    remaining = CHECKS + [no_mail_waits] * no_mail
+    remaining = [*CHECKS, *more]
     deadline = time.monotonic() + patience
     snapshot = None
     while True:

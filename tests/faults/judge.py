@@ -2,7 +2,8 @@
 The verdict over a journal: what a promise of delivery.md does not allow. Pure functions: a journal is a list of events in the
 order in which they happened (one process wrote all of them), each a dict with "event" and:
 
-    open      conn user gateway id ack      a client was welcomed (id: its connection_id)
+    open      conn user                     a client is connected
+    welcome   conn id                       its connection_id
     closed    conn code                     nothing more comes on it
     sent      conn kind id to number        kind "direct" (to: user) or "topic" (to: topic); a retry is one more of them
     answer    conn id how [to]              delivered, queued, refused (not applied: 503), full (404, queued: false)
@@ -164,7 +165,8 @@ def _sent_before(journal, y, x):
 
 def contradicting(journal):
     """A retry is answered as before; a message goes to connections of its receiver."""
-    owners = {event["id"]: event["user"] for event in journal.events if event["event"] == "open"}
+    owners = {event["id"]: journal.user_of[event["conn"]] for event in journal.events
+              if event["event"] == "welcome"}
     for id, answers in journal.answers.items():
         told = {(answer["how"], tuple(sorted(answer.get("to") or ())))
                 for _, answer in answers if answer["how"] in APPLIED}
@@ -236,7 +238,7 @@ def figures(events):
     """What the journal is about, in numbers."""
     journal = Journal(events)
     hows = collections.Counter(answers[-1][1]["how"] for answers in journal.answers.values())
-    again = sum(len(arrivals) - len({journal.user_of.get(conn) for _, conn in arrivals})
+    again = sum(len(arrivals) - len({conn.partition("/")[0] for _, conn in arrivals})
                 for id, arrivals in journal.arrivals.items()
                 if journal.sent.get(id, {}).get("kind") == "direct")
     return {

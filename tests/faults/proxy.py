@@ -148,14 +148,19 @@ class Pair:
             await self._writer.drain()
 
 
+def in_words(reply):
+    """The text that a reply begins with: "OK", "LOST", "NOSCRIPT"."""
+    words = [word for word in reply.decode(errors="replace").split() if word[0] not in "$*"]
+    return words[0].lstrip("+-:") if words else ""
+
+
 async def run_late(link, request, seconds):
     await asyncio.sleep(seconds)
     try:
         reader, writer = await asyncio.open_connection(*link.upstream)
         writer.write(request)
-        reply = await asyncio.wait_for(reader.readline(), 5)
-        print(json.dumps({"link": link.name, "late": reply.decode(errors="replace").strip()}),
-              flush=True)
+        reply = await asyncio.wait_for(reader.read(CHUNK), 5)
+        print(json.dumps({"link": link.name, "late": in_words(reply)}), flush=True)
         writer.transport.abort()
     except (OSError, asyncio.TimeoutError):
         pass  # Redis is gone: it never arrives

@@ -16,8 +16,8 @@ class Forgery:
         return self
 
     def open(self, conn, user=None):
-        return self.add("open", conn=conn, user=user or conn[0], gateway=0, id=f"uuid-{conn}",
-                        ack=False)
+        self.add("open", conn=conn, user=user or conn[0])
+        return self.add("welcome", conn=conn, id=f"uuid-{conn}")
 
     def close(self, conn):
         return self.add("closed", conn=conn, code=1000)
