@@ -41,9 +41,11 @@ struct arrival {
     void *on_gone_arg;
 };
 
+TAILQ_HEAD(arrival_list, arrival);
+
 struct arrivals {
     struct arrivals_options options;
-    TAILQ_HEAD(, arrival) all;
+    struct arrival_list all;
     uv_timer_t *sweep;
     struct arrival *asking; /* whose on_request is running, until it is answered */
 };
@@ -150,7 +152,7 @@ static void try_parse(struct arrival *arrival)
     arrivals->asking = arrival;
     options->on_request(options->arg, arrival);
     /* Mostly it is answered by now; otherwise the client may hang up meanwhile. */
-    if (arrivals->asking)
+    if (arrivals->asking == arrival)
         wait_for(arrival, UV_DISCONNECT);
     arrivals->asking = NULL;
 }
