@@ -40,8 +40,8 @@ struct http_server;
 /* Each request must be answered, once, now or later. */
 typedef void http_handler_fn(void *arg, struct http_request *);
 /* address: "host:port", a numeric host. NULL with what is wrong in error. */
-struct http_server *http_server_create(uv_loop_t *, const char *address, http_handler_fn *,
-                                       void *arg, struct buffer *error);
+struct http_server *http_server_create(uv_loop_t *loop, const char *address,
+                                       http_handler_fn *handler, void *arg, struct buffer *error);
 /* Closes all connections; requests under way are still to be answered, to nobody. */
 void http_server_stop(struct http_server *);
 /* After http_server_stop and a run of the loop to its end. NULL-safe; clears the pointer. */

@@ -9,7 +9,6 @@
 
 #include "common/bus.h"
 #include "common/slice.h"
-#include "common/user.h"
 #include "gateway/gateway.h"
 #include "common/identity.h"
 
@@ -29,12 +28,6 @@ enum verifier_result verifier_check(struct verifier *, struct slice token, int64
                                     struct identity *identity);
 /* A sentence for the client. */
 const char *verifier_reason(enum verifier_result);
-/* user_allowed by the name that protocols know. */
-static inline bool identity_user_allowed(struct slice user, bool from_auth)
-{
-    return user_allowed(user, from_auth);
-}
-
 /*
  * Auth's events on the bus: the stream `<prefix>auth:events` with fields kind=revoked token_id=
  * user= expires_at=, or kind=keys. The downlink reads it with its other streams, from the end it
