@@ -57,6 +57,7 @@ struct uplink {
     uv_timer_t leave_timer;
     unsigned handles;
     uint64_t down_ms; /* since when the bus was seen down; 0: it is up */
+    bool refused;     /* Redis refuses entries; said once */
     bool leaving;
     void (*left)(void *arg);
     void *left_arg;
@@ -222,18 +223,25 @@ static void partition_free(struct uplink_partition *partition)
 static void take_note(struct uplink_partition *partition)
 {
     partition->retry_ms = partition->retry_at_ms = 0;
+    partition->uplink->refused = false;
     if (entries_announce_sent(partition->entries))
         partition->announce_at_ms = now_ms(partition->uplink) + partition->announce_wait_ms;
 }
 
+/* What Redis did not run (NOSCRIPT: the bus has loaded it again) is tried once more at once. */
 static void back_off(struct uplink_partition *partition, const struct bus_reply *reply)
 {
     struct slice why = bus_reply_text(reply);
     uint64_t wait_ms = partition->retry_ms * 2;
 
-    if (reply && partition->retry_ms == 0 && !bus_reply_not_run(reply))
-        log_warn("partition %u: Redis refused an entry: %.*s", partition->index, (int)why.length,
-                 why.data);
+    if (partition->retry_ms == 0 && bus_reply_not_run(reply)) {
+        partition->retry_ms = RETRY_MIN_MS / 2;
+        return;
+    }
+    if (reply && !partition->uplink->refused) {
+        log_warn("Redis refuses entries: %.*s", (int)why.length, why.data);
+        partition->uplink->refused = true;
+    }
     if (wait_ms < RETRY_MIN_MS)
         wait_ms = RETRY_MIN_MS;
     partition->retry_ms = wait_ms < RETRY_MAX_MS ? wait_ms : RETRY_MAX_MS;
