@@ -220,6 +220,18 @@ class Client:
         self.await_close()
 
 
+def finish():
+    """Ends what is left of all clients, without a word."""
+
+    async def cancel():
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    _run(cancel())
+
+
 async def _open(url, reading, receive_buffer, options):
     if receive_buffer:
         options["sock"] = socket.socket()

@@ -2,11 +2,16 @@ from contextlib import ExitStack
 
 import pytest
 
+import client
 from harness import Stack
 
 
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:websockets:DeprecationWarning")
+
+
+def pytest_unconfigure():
+    client.finish()
 
 
 @pytest.fixture(scope="session")
