@@ -7,23 +7,11 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 /* How often running processes look whether Redis still holds what the deployment agreed on. */
 #define AGREEMENT_MS 5000
-
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
 
 static void name_process(struct process *process)
 {
@@ -82,17 +70,22 @@ void process_end(struct process *process)
     finish(process);
 }
 
-void process_fail(struct process *process, const char *format, ...)
+/* A start that cannot succeed: one line for the operator, exit status 1. */
+static void fail(struct process *process, const char *setting, struct slice why)
 {
-    va_list arguments;
-
-    fprintf(stderr, "%s: ", process->kind->name);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
+    fprintf(stderr, "%s: %s%.*s\n", process->kind->name, setting, (int)why.length, why.data);
     process->status = 1;
     finish(process);
+}
+
+static void get_ready(struct process *process)
+{
+    struct buffer error = {0};
+
+    process->ready = true;
+    if (process->kind->on_ready(process, &error) < 0)
+        fail(process, "", buffer_slice(&error));
+    buffer_finish(&error);
 }
 
 static void on_agreed(void *arg, const char *error)
@@ -102,18 +95,16 @@ static void on_agreed(void *arg, const char *error)
     if (process->finished)
         return;
     if (error != NULL) {
-        process_fail(process, "%s", error);
+        fail(process, "", slice_text(error));
         return;
     }
     if (process->agreed)
         return;
     process->agreed = true;
-    if (!process->ready) {
-        process->ready = true;
-        process->kind->on_ready(process);
-    } else {
+    if (process->ready)
         log_info("Redis is back");
-    }
+    else
+        get_ready(process);
     if (!process->finished && process->kind->on_up != NULL)
         process->kind->on_up(process);
 }
@@ -144,12 +135,12 @@ static void on_bus_down(void *arg, const char *reason)
         return;
     process->agreed = false;
     if (!process->ready) {
-        process_fail(process, "TRUNKLINE_REDIS: %s", reason);
+        fail(process, "TRUNKLINE_REDIS: ", slice_text(reason));
         return;
     }
     log_warn("Redis is away: %s", reason);
     if (process->kind->on_down != NULL)
-        process->kind->on_down(process);
+        process->kind->on_down(process, reason);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -157,7 +148,11 @@ static void on_signal(uv_signal_t *handle, int number)
     struct process *process = handle->data;
 
     log_info("%s: stopping", strsignal(number));
-    if (process->stopping || !process->ready) {
+    if (process->stopping) {
+        log_warn("not waiting for an orderly end");
+        _exit(1);
+    }
+    if (!process->ready) {
         finish(process);
         return;
     }
@@ -176,8 +171,9 @@ static void start(struct process *process)
         .arg = process,
     };
 
+    struct buffer error = {0};
+
     signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
     uv_loop_init(&process->loop);
     for (int i = 0; i < 2; i++) {
         uv_signal_init(&process->loop, &process->signals[i]);
@@ -188,7 +184,9 @@ static void start(struct process *process)
     process->agreement.data = process;
     uv_timer_start(&process->agreement, on_agreement_timer, AGREEMENT_MS, AGREEMENT_MS);
     process->bus = bus_create(&process->loop, &options);
-    process->kind->on_connecting(process);
+    if (process->kind->on_start(process, &error) < 0)
+        fail(process, "", buffer_slice(&error));
+    buffer_finish(&error);
 }
 
 int process_main(struct process *process, const struct process_kind *kind, int argc, char **argv)
@@ -202,6 +200,9 @@ int process_main(struct process *process, const struct process_kind *kind, int a
         return 1;
     start(process);
     uv_run(&process->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&process->loop);
+    if (kind->on_finished != NULL)
+        kind->on_finished(process);
+    if (uv_loop_close(&process->loop) < 0)
+        log_warn("handles are left in the loop");
     return process->status;
 }

@@ -17,17 +17,22 @@ struct process;
 struct process_kind {
     const char *name; /* "router" */
     enum settings_process settings;
-    /* The bus was made and is not connected yet: scripts are added here. */
-    void (*on_connecting)(struct process *);
-    /* Redis answers and all agree on the deployment: the first time, and each time. */
-    void (*on_ready)(struct process *);
+    /* The loop is there, the bus was made and is not connected yet: adds scripts, opens what may be
+       refused (ports, files). Returns 0, or -1 with the one line for the operator in error. */
+    int (*on_start)(struct process *, struct buffer *error);
+    /* Redis answers and all agree on the deployment: the first time (as on_start), and each time.
+     */
+    int (*on_ready)(struct process *, struct buffer *error);
     void (*on_up)(struct process *);
-    /* Redis is away. Only after on_ready. */
-    void (*on_down)(struct process *);
-    /* SIGTERM or SIGINT: must end in process_end, now or later. */
+    /* Redis is away. Only after on_ready. May be NULL, like on_up. */
+    void (*on_down)(struct process *, const char *reason);
+    /* SIGTERM or SIGINT: must end in process_end, now or later. A second signal does not wait. */
     void (*on_stop)(struct process *);
-    /* Closes all it has on the loop, in reverse order, and the bus. */
+    /* Closes all it has on the loop, in reverse order of its start; also after a start that failed
+     * half-way. */
     void (*on_finish)(struct process *);
+    /* The loop has run out: frees what had to wait for that. May be NULL. */
+    void (*on_finished)(struct process *);
 };
 
 struct process {
@@ -50,7 +55,4 @@ struct process {
 int process_main(struct process *, const struct process_kind *, int argc, char **argv);
 /* Ends with status 0: on_finish, then the loop runs out. */
 void process_end(struct process *);
-/* A start that cannot succeed: the line goes to stderr, the exit status is 1. */
-void process_fail(struct process *, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
 #endif

@@ -56,11 +56,12 @@ static void refresh_metrics(void *arg)
 
 /* Redis answers and the deployment is agreed on, for the first time: everything that stands on it
  * starts, in order. */
-static void on_ready(struct process *process)
+static int on_ready(struct process *process, struct buffer *error)
 {
     struct router_process *self = (struct router_process *)process;
     struct router *router = &self->router;
 
+    (void)error;
     router->deployment = process->deployment;
     router->partitions = xcalloc(router->deployment.partitions, sizeof(struct partition *));
     for (uint32_t p = 0; p < router->deployment.partitions; p++)
@@ -74,6 +75,7 @@ static void on_ready(struct process *process)
                                              "router", router->name, router_metrics, ROUTER_METRICS,
                                              refresh_metrics, router);
     log_info("ready: %u partitions to share", router->deployment.partitions);
+    return 0;
 }
 
 static void on_info(void *arg, const struct bus_reply *reply)
@@ -97,12 +99,12 @@ static void on_up(struct process *process)
         log_debug("Redis went away again");
 }
 
-static void on_down(struct process *process)
+static void on_down(struct process *process, const char *reason)
 {
     struct router_process *self = (struct router_process *)process;
 
     for (uint32_t p = 0; self->router.partitions && p < self->router.deployment.partitions; p++)
-        partition_drop(self->router.partitions[p], "Redis is away");
+        partition_drop(self->router.partitions[p], reason);
 }
 
 static void on_left(void *arg)
@@ -136,11 +138,12 @@ static void on_finish(struct process *process)
     free(router->partitions);
 }
 
-static void on_connecting(struct process *process)
+static int on_start(struct process *process, struct buffer *error)
 {
     struct router_process *self = (struct router_process *)process;
     struct router *router = &self->router;
 
+    (void)error;
     router->loop = &process->loop;
     router->settings = process->settings;
     router->bus = process->bus;
@@ -148,6 +151,7 @@ static void on_connecting(struct process *process)
     snprintf(router->id, sizeof(router->id), "%s-%016" PRIx64, process->name, uid_random64());
     partitions_add_scripts(process->bus);
     ownership_add_scripts(process->bus);
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -155,7 +159,7 @@ int main(int argc, char **argv)
     static const struct process_kind kind = {
         .name = "router",
         .settings = SETTINGS_ROUTER,
-        .on_connecting = on_connecting,
+        .on_start = on_start,
         .on_up = on_up,
         .on_ready = on_ready,
         .on_down = on_down,
