@@ -151,16 +151,16 @@ void deliveries_entry_end(struct deliveries *deliveries, uint32_t partition, siz
 
 static struct wire *wire_for(struct delivery *delivery, const struct protocol *protocol)
 {
-    struct wire **wire = &delivery->wires[protocol->id];
     struct buffer *payload = &delivery->deliveries->payload;
     int opcode = WIRE_TEXT;
 
-    if (*wire)
-        return *wire;
-    buffer_reset(payload, PAYLOAD_KEEP);
-    protocol->encode_delivery(payload, delivery->message, &opcode);
-    *wire = wire_create((enum wire_opcode)opcode, buffer_slice(payload));
-    return *wire;
+    if (delivery->wires[protocol->id] == NULL) {
+        buffer_reset(payload, PAYLOAD_KEEP);
+        protocol->encode_delivery(payload, delivery->message, &opcode);
+        delivery->wires[protocol->id] =
+            wire_create((enum wire_opcode)opcode, buffer_slice(payload));
+    }
+    return delivery->wires[protocol->id];
 }
 
 /*
