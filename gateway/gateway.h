@@ -43,8 +43,6 @@ static inline void gateway_count(enum gateway_metric metric, uint64_t more)
     gateway_metrics[metric].value += more;
 }
 
-/* Sets name, bits and id. */
-void gateway_name(struct gateway *);
 /* Brings the gauges up to date. */
 void gateway_refresh_metrics(const struct gateway *);
 
