@@ -52,7 +52,7 @@ LINK          = $(CC) $(OPTIMISE) $(CFLAGS) $(LDFLAGS)
 
 # ---- people's targets --------------------------------------------------------------------------
 DEPS := deps-build deps-run deps-test deps-check
-.PHONY: help build run test unit e2e check fmt fmt-check lint bench docker clean deps $(DEPS)
+.PHONY: help build run test unit e2e faults check fmt fmt-check lint bench docker clean deps $(DEPS)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -71,8 +71,13 @@ unit: $(TESTS) ## the cmocka tests
 	if [ -n "$$failed" ]; then echo "unit tests failed:$$failed" >&2; exit 1; fi
 
 e2e: build deps-test ## the end-to-end tests: real processes, a real Redis, real clients
-	@echo "== tests/e2e on $(B)"
-	@TRUNKLINE_BUILD=$(B) NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs $(PYTHON) -m pytest -q tests/e2e
+	@echo "== tests/e2e and tests/faults on $(B)"
+	@TRUNKLINE_BUILD=$(B) NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs $(PYTHON) -m pytest -q tests/e2e \
+	    tests/faults
+
+faults: build deps-test ## 1,000 seeded faults under traffic, nothing may be lost (SEED=1 FAULTS=1000)
+	@TRUNKLINE_BUILD=$(B) $(PYTHON) tests/faults/drill.py --seed $(or $(SEED),1) \
+	    --faults $(or $(FAULTS),1000) --long-stops 4
 
 check: fmt-check lint build ## formatting, static analysis, warnings as errors
 

@@ -149,9 +149,10 @@ class Pair:
 
 
 def in_words(reply):
-    """The text that a reply begins with: "OK", "LOST", "NOSCRIPT"."""
+    """The text that a reply begins with: "OK", "LOST", "NOSCRIPT"; "list" for a list of names."""
     words = [word for word in reply.decode(errors="replace").split() if word[0] not in "$*"]
-    return words[0].lstrip("+-:") if words else ""
+    word = words[0].lstrip("+-:") if words else ""
+    return word if word.isupper() else "list"
 
 
 async def run_late(link, request, seconds):
