@@ -423,6 +423,13 @@ bool engine_knows(const struct engine *engine, struct slice id)
     return user != NULL && user->loaded;
 }
 
+static bool ack_waits(const struct engine *engine, const struct frame_message_ack *ack)
+{
+    const struct user *user = user_find(engine, ack->user);
+
+    return user != NULL && mailbox_ack_waits(user, ack->id);
+}
+
 size_t engine_missing(struct engine *engine, struct slice frames,
                       void (*visit)(void *arg, struct slice user), void *arg)
 {
@@ -433,6 +440,8 @@ size_t engine_missing(struct engine *engine, struct slice frames,
     while (frame_reader_next(engine->scanner, &frame) == 1) {
         struct slice user = frame_user(&frame);
 
+        if (frame.type == FRAME_MESSAGE_ACK)
+            missing += visit != NULL || ack_waits(engine, &frame.message_ack);
         if (user.length == 0 || slice_is(user, "*") || engine_knows(engine, user))
             continue;
         missing++;

@@ -78,7 +78,8 @@ struct engine_field {
 void engine_user(struct engine *, struct slice user, const struct engine_field *fields,
                  size_t count);
 /* Calls visit for each user that applying these frames needs and that is not in memory. Returns how
- * many. */
+ * many frames have to wait: for a user, or, acknowledgements, for a page that is on its way. With
+ * visit every acknowledgement counts: whether it has to wait is known when its turn comes. */
 size_t engine_missing(struct engine *, struct slice frames,
                       void (*visit)(void *arg, struct slice user), void *arg);
 bool engine_knows(const struct engine *, struct slice user);

@@ -343,24 +343,12 @@ static struct message *window_pop(struct user *user)
     return message;
 }
 
-static void early_acks_clear(struct user *user)
-{
-    struct early_ack *early;
-
-    while ((early = user->early_acks) != NULL) {
-        user->early_acks = early->next;
-        free(early);
-    }
-    user->early_ack_count = 0;
-}
-
 static void window_clear(struct user *user)
 {
     struct message *message;
 
     while ((message = window_pop(user)) != NULL)
         message_unref(&message);
-    early_acks_clear(user);
     user->window_complete = user->mailbox_count == 0;
     user->paged = (struct number){0};
 }
@@ -497,62 +485,42 @@ void mailbox_on_written(struct engine *engine, struct message *message, struct g
     user_settle(engine, user);
 }
 
-/* Before it was sent again (after a take or an announcement the mailbox is read from its
-   beginning): in the window, or in a page still to come. */
-static void ack_early(struct engine *engine, struct user *user, struct slice id)
+static struct message *find_id(const struct message_list *list, struct slice id)
 {
     struct message *message;
-    struct early_ack *early;
 
-    TAILQ_FOREACH(message, &user->window, link)
+    TAILQ_FOREACH(message, list, link)
     {
-        if (!slice_equal(message->id, id))
-            continue;
-        unstore(engine, user, message);
-        window_remove(user, message);
-        message_unref(&message);
-        return;
+        if (slice_equal(message->id, id))
+            return message;
     }
-    if (user->window_complete || user->connection_count == 0 ||
-        user->early_ack_count == MAILBOX_WINDOW)
-        return;
-    early = xcalloc(1, sizeof(*early) + id.length);
-    early->before = number_make(engine->epoch, engine->commit, engine->index);
-    early->id_length = id.length;
-    memcpy(early->id, id.data, id.length);
-    early->next = user->early_acks;
-    user->early_acks = early;
-    user->early_ack_count++;
+    return NULL;
 }
 
-/* Whether the message of a page was acknowledged before it came; the word counts once. */
-static bool was_acked_early(struct user *user, const struct message *message)
+bool mailbox_ack_waits(const struct user *user, struct slice id)
 {
-    for (struct early_ack **at = &user->early_acks; *at; at = &(*at)->next) {
-        struct early_ack *early = *at;
+    return (user->page_wanted || user->page_asked) && user->connection_count &&
+           find_id(&user->pending, id) == NULL && find_id(&user->window, id) == NULL;
+}
 
-        if (!slice_equal(message->id, slice_of(early->id, early->id_length)) ||
-            number_compare(message->number, early->before) > 0)
-            continue;
-        *at = early->next;
-        user->early_ack_count--;
-        free(early);
-        return true;
-    }
-    return false;
+/* Of one that waits to be sent again: it came before a take or an announcement. */
+static void ack_in_window(struct engine *engine, struct user *user, struct slice id)
+{
+    struct message *message = find_id(&user->window, id);
+
+    if (message == NULL)
+        return;
+    unstore(engine, user, message);
+    window_remove(user, message);
+    message_unref(&message);
 }
 
 void mailbox_on_ack(struct engine *engine, struct user *user, struct slice id)
 {
-    struct message *message;
+    struct message *message = find_id(&user->pending, id);
 
-    TAILQ_FOREACH(message, &user->pending, link)
-    {
-        if (slice_equal(message->id, id))
-            break;
-    }
     if (message == NULL) {
-        ack_early(engine, user, id);
+        ack_in_window(engine, user, id);
         return;
     }
     confirm(engine, user, message, user->connection_count > 1);
@@ -658,24 +626,6 @@ static bool page_is_last(const struct user *user, const struct engine_page_entry
     return count && number_compare(entries[count - 1].number, user->mailbox_last) == 0;
 }
 
-static void take_page(struct engine *engine, struct user *user,
-                      const struct engine_page_entry *entries, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct message *message = message_of_entry(&entries[i]);
-
-        if (was_acked_early(user, message)) {
-            unstore(engine, user, message);
-            message_unref(&message);
-        } else {
-            window_push(user, message);
-        }
-    }
-    user->window_complete = page_is_last(user, entries, count);
-    if (user->window_complete)
-        early_acks_clear(user);
-}
-
 void engine_page(struct engine *engine, struct slice id, const struct engine_page_entry *entries,
                  size_t count)
 {
@@ -689,7 +639,9 @@ void engine_page(struct engine *engine, struct slice id, const struct engine_pag
     if (number_compare(user->paged, user->page_after) != 0) {
         mailbox_page(engine, user);
     } else if (user->connection_count) {
-        take_page(engine, user, entries, count);
+        for (size_t i = 0; i < count; i++)
+            window_push(user, message_of_entry(&entries[i]));
+        user->window_complete = page_is_last(user, entries, count);
         mailbox_page(engine, user);
     }
     user_settle(engine, user);

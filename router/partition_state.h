@@ -18,7 +18,7 @@ struct input {
     struct number id;
     uint64_t number;
     struct slice gateway, frames; /* in bytes */
-    bool needs_users;             /* some were not in memory when it came */
+    bool needs_users; /* asked again when its turn comes: what it needs may not be here */
     size_t size;
     char bytes[];
 };

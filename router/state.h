@@ -41,14 +41,6 @@ struct message {
 };
 TAILQ_HEAD(message_list, message);
 
-/* A client's own word for a message of the mailbox that is not in memory: it has it from before. */
-struct early_ack {
-    struct early_ack *next;
-    struct number before; /* it speaks of none above this */
-    size_t id_length;
-    char id[];
-};
-
 /* How many connections of a gateway a topic or a set of patterns has. */
 struct share {
     struct gateway *gateway;
@@ -136,8 +128,6 @@ struct user {
     bool window_complete; /* the mailbox has nothing above the window */
     bool page_wanted, page_asked;
     bool stored_since_asked;
-    struct early_ack *early_acks;
-    size_t early_ack_count;
     struct number page_after; /* what page_asked asked for */
     struct number seen;       /* confirmed up to here, on one of several connections */
     struct number seen_entry; /* the newest output entry when it was */
@@ -292,6 +282,9 @@ void mailbox_on_closed(struct engine *, struct user *, struct connection *, stru
 /* One target's written. */
 void mailbox_on_written(struct engine *, struct message *, struct gateway *, uint64_t connection);
 void mailbox_on_ack(struct engine *, struct user *, struct slice id);
+/* What it speaks of may be in a page that is on its way: after a take or an announcement the
+ * mailbox is read from its beginning again. */
+bool mailbox_ack_waits(const struct user *, struct slice id);
 /* Sends from the mailbox while the window is free. */
 void mailbox_page(struct engine *, struct user *);
 /* Loading: an unconfirmed delivery found in an output stream. */

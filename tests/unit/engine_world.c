@@ -259,12 +259,19 @@ static uint64_t entry_u64(const struct engine_page_entry *entry, const char *nam
     return number_parse(model_entry_field(entry, name), &number) == 0 ? number.epoch : 0;
 }
 
+/* False: it has to wait, and what is behind it too. */
+static bool is_ready(struct engine_world *world, const struct engine_page_entry *entry)
+{
+    struct slice frames = model_entry_field(entry, "f");
+
+    return engine_missing(world->engine, frames, fetch_user, world) == 0 ||
+           engine_missing(world->engine, frames, NULL, NULL) == 0;
+}
+
 static void apply_entry(struct engine_world *world, const struct engine_page_entry *entry)
 {
     struct slice gateway = model_entry_field(entry, "g");
     struct slice frames = model_entry_field(entry, "f");
-
-    engine_missing(world->engine, frames, fetch_user, world);
     if (engine_apply(world->engine, gateway, entry_u64(entry, "n"), frames, entry->number.epoch) <
         0)
         world->malformed++;
@@ -287,25 +294,25 @@ static const struct engine_page_entry *next_input(const struct engine_world *wor
 
 struct model_commit *world_turn(struct engine_world *world, size_t entries, bool forced)
 {
-    size_t count;
+    size_t count, applied = 0;
     const struct engine_page_entry *input = next_input(world, &count);
     bool pages = !world->hold_pages && !STAILQ_EMPTY(&world->pages);
 
     if (count > entries)
         count = entries;
-    if (!forced && !world->first && !pages && count == 0)
+    if (!forced && !world->first && !pages && (count == 0 || !is_ready(world, input)))
         return NULL;
     world->first = false;
     effects_reset(world->effects);
     engine_begin(world->engine, world->epoch, ++world->commit, world->effects,
                  model_store_time(world->store) + world->ahead_ms);
     apply_pages(world);
-    for (size_t i = 0; i < count; i++)
-        apply_entry(world, &input[i]);
+    while (applied < count && is_ready(world, &input[applied]))
+        apply_entry(world, &input[applied++]);
     engine_finish(world->engine);
     engine_check(world->engine);
     return model_commit_create(world->effects, world->epoch, world->commit,
-                               count ? &world->position : NULL);
+                               applied ? &world->position : NULL);
 }
 
 void world_set_ahead(struct engine_world *world, uint64_t ahead_ms)
