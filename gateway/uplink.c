@@ -1,6 +1,5 @@
 #include "gateway/uplink.h"
 
-#include "common/bus.h"
 #include "common/embed.h"
 #include "common/log.h"
 #include "common/xalloc.h"
@@ -508,6 +507,11 @@ static void init_timer(struct uplink *uplink, uv_timer_t *timer)
     uplink->handles++;
 }
 
+void uplink_add_script(struct bus *bus)
+{
+    bus_add_script(bus, &in_script);
+}
+
 struct uplink *uplink_create(struct gateway *gateway)
 {
     struct uplink *uplink = xcalloc(1, sizeof(*uplink));
@@ -518,7 +522,7 @@ struct uplink *uplink_create(struct gateway *gateway)
     uplink->partitions = xcalloc(uplink->count, sizeof(struct uplink_partition *));
     for (uint32_t p = 0; p < uplink->count; p++)
         uplink->partitions[p] = partition_create(uplink, p);
-    bus_add_script(gateway->bus, &in_script);
+    uplink_add_script(gateway->bus);
     init_timer(uplink, &uplink->heartbeat_timer);
     init_timer(uplink, &uplink->due_timer);
     init_timer(uplink, &uplink->leave_timer);

@@ -6,9 +6,12 @@
 #ifndef GATEWAY_UPLINK_H
 #define GATEWAY_UPLINK_H
 
+#include "common/bus.h"
 #include "common/frame.h"
 #include "gateway/gateway.h"
 
+/* Before the bus is up for the first time: what the uplink sends with is loaded by then. */
+void uplink_add_script(struct bus *);
 struct uplink *uplink_create(struct gateway *);
 void uplink_destroy(struct uplink **);
 /* Puts the frame into the partition's next entry; it leaves at the end of the loop turn. */
