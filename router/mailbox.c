@@ -581,8 +581,6 @@ void mailbox_on_closed(struct engine *engine, struct user *user, struct connecti
     }
     if (user->connection_count == 1)
         pending_to_mailbox(engine, user);
-    else
-        mailbox_page(engine, user);
 }
 
 /* ---- pages ---- */

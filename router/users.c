@@ -223,6 +223,8 @@ void connection_on_closed(struct engine *engine, struct gateway *gateway, uint64
     free(connection);
     if (user->connection_count == 0)
         presence_on_last_closed(engine, user);
+    else
+        mailbox_page(engine, user); /* only now: nothing more goes to the one that is closed */
     user_settle(engine, user);
 }
 

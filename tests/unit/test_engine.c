@@ -860,6 +860,27 @@ static void a_second_connection_gets_what_is_pending_first(void **state)
     assert_int_equal(sizes().pending, 0);
 }
 
+/* Its gateway would take the entry for written, and the message for confirmed. */
+static void nothing_more_goes_to_a_connection_that_is_closed(void **state)
+{
+    (void)state;
+    connect_user(G1, 1, "bob");
+    turn();
+    connect_user(G2, 2, "bob");
+    turn();
+    for (int i = 0; i < 6; i++)
+        direct(G3, "alice", "bob", (const char *[]){"m1", "m2", "m3", "m4", "m5", "m6"}[i]);
+    turn();
+    deaf_all();
+    closed(G1, 1, last_delivery(G1));
+    turn();
+    expect(G1, NULL);
+    expect(G2, "* connections=[2] * id=\"m5\" *", "* connections=[2] * id=\"m6\" *", NULL);
+    written(G1);
+    turn();
+    expect_mailbox("bob", "m5 m6");
+}
+
 static void what_is_pending_survives_a_take(void **state)
 {
     (void)state;
@@ -1971,6 +1992,7 @@ int main(void)
         TEST(discarded_on_close_unless_to_be_stored),
         TEST(one_of_two_connections_confirms_for_both),
         TEST(a_second_connection_gets_what_is_pending_first),
+        TEST(nothing_more_goes_to_a_connection_that_is_closed),
         TEST(what_is_pending_survives_a_take),
         TEST(an_acknowledging_client_decides_alone),
         TEST(what_was_written_and_not_acknowledged_comes_again),
