@@ -5,15 +5,16 @@
 #include "common/xalloc.h"
 #include "router/partition.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 EMBED(routers_lua, "router/routers.lua");
 
 static struct bus_script routers_script = {.name = "routers", .text = routers_lua};
 
-/* Signs of life: a router that gave none for three of them does not count. */
-#define SIGN_MS 1000
-#define SIGN_TIMEOUT_MS "3000"
+/* A router that gave no sign of life for this many of them does not count. */
+#define SIGNS_MISSED 3
 /* How often free partitions are tried while this router has less than its share. */
 #define TAKE_MS 200
 
@@ -103,12 +104,15 @@ static void sign(struct ownership *ownership, bool leave)
 {
     struct router *router = ownership->router;
     struct buffer key = {0};
+    char timeout[24];
+    int length =
+        snprintf(timeout, sizeof(timeout), "%" PRId64, router->settings.renew_ms * SIGNS_MISSED);
     struct slice argv[4];
 
     key_global(&key, &router->deployment, "routers", (struct slice){0});
     argv[0] = buffer_slice(&key);
     argv[1] = slice_text(router->id);
-    argv[2] = slice_text(SIGN_TIMEOUT_MS);
+    argv[2] = slice_of(timeout, (size_t)length);
     argv[3] = slice_text(leave ? "1" : "0");
     if (bus_eval(router->bus, &routers_script, leave ? NULL : on_routers, ownership, 1, 4, argv) ==
         0)
@@ -138,7 +142,8 @@ static void on_timer(uv_timer_t *timer)
     }
     if (!bus_is_up(router->bus))
         return;
-    if (ownership->signed_ms == 0 || uv_now(router->loop) - ownership->signed_ms >= SIGN_MS)
+    if (ownership->signed_ms == 0 ||
+        uv_now(router->loop) - ownership->signed_ms >= (uint64_t)router->settings.renew_ms)
         sign(ownership, false);
     else
         balance(ownership);
