@@ -260,7 +260,7 @@ print_welcome() {
     echo
     echo "  /usr/bin/python3 -m websockets \"ws://127.0.0.1:$second/ws?token=\$bob\""
     echo "  /usr/bin/python3 -m websockets \"ws://127.0.0.1:$first/ws?token=\$alice\""
-    echo "  {\"type\":\"DirectMessage\",\"data\":{\"target_user\":\"bob\",\"payload\":{\"message\":\"hello\"}},\"id\":\"m1\"}"
+    echo "  {\"type\":\"DirectMessage\",\"data\":{\"target_user\":\"bob\",\"payload\":{\"message\":\"hello\"}}}"
     echo
 }
 

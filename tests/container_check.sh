@@ -95,16 +95,25 @@ async def until(socket, kind):
     while True:
         frame = json.loads(await asyncio.wait_for(socket.recv(), 20))
         if frame["type"] == kind:
-            return frame
+            return frame["data"]
+
+def direct(to, text): # without an id: one that was used before would be a retry
+    return json.dumps({"type": "DirectMessage", "data": {
+        "target_user": to, "payload": {"message": text}}})
 
 async def main():
     async with connect(8083, "bob") as bob, connect(8081, "alice") as alice:
-        await asyncio.gather(until(bob, "Welcome"), until(alice, "Welcome"))
-        await alice.send(json.dumps({"type": "DirectMessage", "id": "hello-1", "data": {
-            "target_user": "bob", "payload": {"message": "hello"}}}))
+        welcomes = await asyncio.gather(until(bob, "Status"), until(alice, "Status"))
+        assert [welcome["status"] for welcome in welcomes] == ["connected"] * 2, welcomes
+        # A welcome does not wait for the router; once bob's own message is answered, it knows him.
+        await bob.send(direct("bob", "to myself"))
+        await until(bob, "DirectMessage")
+        await alice.send(direct("bob", "hello"))
         got, ack = await asyncio.gather(until(bob, "DirectMessage"), until(alice, "Ack"))
         print("bob got:", json.dumps(got))
         print("alice got:", json.dumps(ack))
+        assert got["from_user"] == "alice" and got["payload"] == {"message": "hello"}
+        assert ack["delivered_to"] == [welcomes[0]["details"]["connection_id"]]
 
 asyncio.run(main())
 PYTHON
