@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- The commit of one batch: effects, position and number in one step, and never twice (delivery.md, S3).
 -- KEYS: state lease in dead, then those of the effects.
--- ARGV: epoch, commit, owner, lease in ms, position ('' = unchanged), first entry of `in` to keep, effects (msgpack).
+-- ARGV: epoch, commit, owner, lease in ms, position ('' = unchanged), first entry of `in` to keep, effects (msgpack),
+-- then their attachments.
 local state, lease, input, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch, commit, owner, lease_ms, position, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
@@ -26,6 +27,7 @@ local operations = {
     [9] = function(e) call('PERSIST', KEYS[e[2]]) end,
     [10] = function(e) call('ZADD', KEYS[e[2]], e[3], e[4]) end,
     [11] = function(e) call('ZREM', KEYS[e[2]], e[3]) end,
+    [12] = function(e) call('XADD', KEYS[e[2]], e[3], e[4], ARGV[7 + e[5]]) end,
 }
 
 -- Decoding is all or nothing: everything is looked at before anything is written.

@@ -8,27 +8,62 @@
 /* The list's header is written last, into the room left for it: array 32, big-endian count. */
 #define LIST_HEADER 5
 
+/* Texts, one after the other. */
+struct texts {
+    struct buffer bytes;
+    size_t *ends;
+    struct slice *slices; /* made when they are asked for */
+    size_t count, capacity;
+};
+
 struct effects {
     const struct deployment *deployment;
     uint32_t partition;
-    struct buffer names; /* texts of the keys, one after the other */
-    size_t *name_ends;
-    struct slice *keys;
-    size_t key_count, key_capacity;
+    struct texts keys, attachments;
     struct buffer packed;
     size_t count;
 };
 
+/* What was appended to the bytes since the last call is one more text. */
+static void close_text(struct texts *texts)
+{
+    if (texts->count == texts->capacity) {
+        texts->capacity = texts->capacity ? texts->capacity * 2 : 16;
+        texts->ends = xrealloc(texts->ends, texts->capacity * sizeof(*texts->ends));
+        texts->slices = xrealloc(texts->slices, texts->capacity * sizeof(*texts->slices));
+    }
+    texts->ends[texts->count++] = texts->bytes.length;
+}
+
+static size_t slices_of(struct texts *texts, const struct slice **slices)
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i < texts->count; i++) {
+        texts->slices[i] = slice_of(texts->bytes.data + start, texts->ends[i] - start);
+        start = texts->ends[i];
+    }
+    *slices = texts->slices;
+    return texts->count;
+}
+
+static void clear_texts(struct texts *texts, size_t keep)
+{
+    buffer_reset(&texts->bytes, keep);
+    texts->count = 0;
+}
+
+static void finish_texts(struct texts *texts)
+{
+    buffer_finish(&texts->bytes);
+    free(texts->ends);
+    free(texts->slices);
+}
+
 static void add_key(struct effects *effects, const char *what, struct slice name)
 {
-    if (effects->key_count == effects->key_capacity) {
-        effects->key_capacity = effects->key_capacity ? effects->key_capacity * 2 : 16;
-        effects->name_ends =
-            xrealloc(effects->name_ends, effects->key_capacity * sizeof(*effects->name_ends));
-        effects->keys = xrealloc(effects->keys, effects->key_capacity * sizeof(*effects->keys));
-    }
-    key_partition(&effects->names, effects->deployment, effects->partition, what, name);
-    effects->name_ends[effects->key_count++] = effects->names.length;
+    key_partition(&effects->keys.bytes, effects->deployment, effects->partition, what, name);
+    close_text(&effects->keys);
 }
 
 struct effects *effects_create(const struct deployment *deployment, uint32_t partition)
@@ -45,10 +80,9 @@ void effects_destroy(struct effects **effects)
 {
     if (*effects == NULL)
         return;
-    buffer_finish(&(*effects)->names);
+    finish_texts(&(*effects)->keys);
+    finish_texts(&(*effects)->attachments);
     buffer_finish(&(*effects)->packed);
-    free((*effects)->name_ends);
-    free((*effects)->keys);
     free(*effects);
     *effects = NULL;
 }
@@ -62,9 +96,9 @@ void effects_reset(struct effects *effects)
         [EFFECT_KEY_DEAD] = "dead",
     };
 
-    buffer_reset(&effects->names, 1 << 16);
+    clear_texts(&effects->keys, 1 << 16);
+    clear_texts(&effects->attachments, 1 << 20);
     buffer_reset(&effects->packed, 1 << 20);
-    effects->key_count = 0;
     effects->count = 0;
     for (int i = 0; i < EFFECT_KEYS_FIXED; i++)
         add_key(effects, fixed[i], (struct slice){0});
@@ -78,13 +112,13 @@ size_t effects_count(const struct effects *effects)
 
 size_t effects_size(const struct effects *effects)
 {
-    return effects->packed.length;
+    return effects->packed.length + effects->attachments.bytes.length;
 }
 
 uint32_t effects_key(struct effects *effects, const char *what, struct slice name)
 {
     add_key(effects, what, name);
-    return (uint32_t)(effects->key_count - 1);
+    return (uint32_t)(effects->keys.count - 1);
 }
 
 static int write_packed(void *packed, const char *data, size_t length)
@@ -141,6 +175,16 @@ void effects_number(struct effects *effects, struct number number)
     effects_text(effects, slice_of(text, (size_t)length));
 }
 
+void effects_attach(struct effects *effects, struct slice text)
+{
+    msgpack_packer packer = packer_of(effects);
+
+    buffer_append_slice(&effects->attachments.bytes, text);
+    close_text(&effects->attachments);
+    /* Lua counts from 1. */
+    msgpack_pack_uint32(&packer, (uint32_t)effects->attachments.count);
+}
+
 void effects_hset(struct effects *effects, uint32_t key, struct slice field, struct slice value)
 {
     effects_open(effects, EFFECT_HSET, key, 2);
@@ -154,16 +198,14 @@ void effects_hdel(struct effects *effects, uint32_t key, struct slice field)
     effects_text(effects, field);
 }
 
-size_t effects_keys(const struct effects *effects, const struct slice **keys)
+size_t effects_keys(struct effects *effects, const struct slice **keys)
 {
-    size_t start = 0;
+    return slices_of(&effects->keys, keys);
+}
 
-    for (size_t i = 0; i < effects->key_count; i++) {
-        effects->keys[i] = slice_of(effects->names.data + start, effects->name_ends[i] - start);
-        start = effects->name_ends[i];
-    }
-    *keys = effects->keys;
-    return effects->key_count;
+size_t effects_attachments(struct effects *effects, const struct slice **texts)
+{
+    return slices_of(&effects->attachments, texts);
 }
 
 struct slice effects_packed(struct effects *effects)

@@ -47,13 +47,17 @@ void effects_open(struct effects *, enum effect_opcode, uint32_t key, size_t arg
 void effects_text(struct effects *, struct slice);
 void effects_u64(struct effects *, uint64_t);
 void effects_number(struct effects *, struct number);
+/* A long text: it travels beside the list. Only where the opcode takes an attachment. */
+void effects_attach(struct effects *, struct slice);
 
 /* Shorthand for one pair. */
 void effects_hset(struct effects *, uint32_t key, struct slice field, struct slice value);
 void effects_hdel(struct effects *, uint32_t key, struct slice field);
 
-/* For the commit: the keys as text and the packed list. Valid until the next change. */
-size_t effects_keys(const struct effects *, const struct slice **keys);
+/* For the commit: the keys as text, the packed list and its attachments. Valid until the next
+ * change. */
+size_t effects_keys(struct effects *, const struct slice **keys);
 struct slice effects_packed(struct effects *);
+size_t effects_attachments(struct effects *, const struct slice **texts);
 
 #endif

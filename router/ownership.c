@@ -2,6 +2,7 @@
 
 #include "common/embed.h"
 #include "common/log.h"
+#include "common/uid.h"
 #include "common/xalloc.h"
 #include "router/partition.h"
 
@@ -21,7 +22,10 @@ static struct bus_script routers_script = {.name = "routers", .text = routers_lu
 struct ownership {
     struct router *router;
     uv_timer_t timer;
-    uint32_t share;     /* partitions this router should have; 0: not known */
+    bool shared;        /* share is known */
+    uint32_t share;     /* partitions this router should have */
+    uint32_t cursor;    /* the next to ask for, of those that are not this router's */
+    uint32_t untried;   /* partitions the present round has not come to */
     uint64_t signed_ms; /* loop time of the last sign of life */
     bool leaving;
     uint64_t leave_by_ms;
@@ -55,15 +59,16 @@ static void release_some(struct ownership *ownership, uint32_t too_many)
     }
 }
 
+/* What is free here may be another's: at most as many as are wanted are asked for at once, and each
+ * that is refused is followed by the next, once around. */
 static void take_some(struct ownership *ownership, uint32_t too_few)
 {
     uint32_t partitions = ownership->router->deployment.partitions;
-    /* Routers that start together do not all try the same ones first. */
-    uint32_t start = (uint32_t)rand() % partitions;
 
-    for (uint32_t i = 0; i < partitions && too_few; i++) {
-        struct partition *partition = ownership->router->partitions[(start + i) % partitions];
+    for (; ownership->untried && too_few; ownership->untried--) {
+        struct partition *partition = ownership->router->partitions[ownership->cursor];
 
+        ownership->cursor = (ownership->cursor + 1) % partitions;
         if (partition_state(partition) != PARTITION_FREE)
             continue;
         partition_take(partition);
@@ -75,7 +80,7 @@ static void balance(struct ownership *ownership)
 {
     uint32_t have = held(ownership);
 
-    if (ownership->share == 0 || ownership->leaving)
+    if (!ownership->shared || ownership->leaving)
         return;
     if (have > ownership->share)
         release_some(ownership, have - ownership->share);
@@ -83,21 +88,36 @@ static void balance(struct ownership *ownership)
         take_some(ownership, ownership->share - have);
 }
 
+static void start_round(struct ownership *ownership)
+{
+    ownership->untried = ownership->router->deployment.partitions;
+    balance(ownership);
+}
+
+void ownership_refused(struct ownership *ownership)
+{
+    balance(ownership);
+}
+
+/* The shares of all are the partitions, so that nobody goes on asking for what others keep: when it
+ * does not come out even, those whose ids come first have one more. */
 static void on_routers(void *arg, const struct bus_reply *reply)
 {
     struct ownership *ownership = arg;
     uint32_t partitions = ownership->router->deployment.partitions;
-    uint32_t routers = (uint32_t)bus_reply_count(reply);
+    uint32_t routers = (uint32_t)bus_reply_integer(bus_reply_at(reply, 0));
+    uint32_t before = (uint32_t)bus_reply_integer(bus_reply_at(reply, 1));
     uint32_t share;
 
     if (routers == 0)
         return;
-    share = (partitions + routers - 1) / routers;
-    if (share != ownership->share)
+    share = partitions / routers + (before < partitions % routers);
+    if (!ownership->shared || share != ownership->share)
         log_info("%u router%s: this one's share is %u of %u partitions", routers,
                  routers == 1 ? "" : "s", share, partitions);
+    ownership->shared = true;
     ownership->share = share;
-    balance(ownership);
+    start_round(ownership);
 }
 
 static void sign(struct ownership *ownership, bool leave)
@@ -146,7 +166,7 @@ static void on_timer(uv_timer_t *timer)
         uv_now(router->loop) - ownership->signed_ms >= (uint64_t)router->settings.renew_ms)
         sign(ownership, false);
     else
-        balance(ownership);
+        start_round(ownership);
 }
 
 struct ownership *ownership_create(struct router *router)
@@ -154,6 +174,8 @@ struct ownership *ownership_create(struct router *router)
     struct ownership *ownership = xcalloc(1, sizeof(*ownership));
 
     ownership->router = router;
+    /* Routers that start together do not all ask for the same ones first. */
+    ownership->cursor = (uint32_t)(uid_random64() % router->deployment.partitions);
     uv_timer_init(router->loop, &ownership->timer);
     ownership->timer.data = ownership;
     uv_timer_start(&ownership->timer, on_timer, 0, TAKE_MS);

@@ -11,6 +11,8 @@
 void ownership_add_scripts(struct bus *);
 struct ownership *ownership_create(struct router *);
 void ownership_destroy(struct ownership **);
+/* A partition that was asked for is another's. */
+void ownership_refused(struct ownership *);
 /* Hands everything over; done when no lease is held or timeout_ms is over. */
 void ownership_leave(struct ownership *, uint64_t timeout_ms, void (*done)(void *arg), void *arg);
 

@@ -3,6 +3,7 @@
 #include "common/embed.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "router/ownership.h"
 #include "router/partition_state.h"
 #include "router/reader.h"
 
@@ -193,6 +194,8 @@ static void on_taken(void *arg, const struct bus_reply *reply)
             log_warn("partition %u: take refused: %.*s", partition->number,
                      (int)bus_reply_text(reply).length, bus_reply_text(reply).data);
         clear(partition);
+        if (slice_is(bus_reply_text(bus_reply_at(reply, 0)), "HELD"))
+            ownership_refused(partition->router->ownership);
         return;
     }
     router_saw_time(partition->router,
@@ -492,7 +495,9 @@ static void send_commit(struct partition *partition)
     struct router *router = partition->router;
     const struct slice *keys;
     size_t key_count = effects_keys(partition->effects, &keys);
-    struct slice *argv = xmalloc((key_count + 7) * sizeof(*argv));
+    const struct slice *attachments;
+    size_t attachment_count = effects_attachments(partition->effects, &attachments);
+    struct slice *argv = xmalloc((key_count + 7 + attachment_count) * sizeof(*argv));
     struct request *request = request_create(partition, (struct slice){0});
     char texts[5][NUMBER_TEXT_SIZE];
     size_t at = key_count;
@@ -509,6 +514,9 @@ static void send_commit(struct partition *partition)
     argv[at++] =
         slice_of(texts[4], (size_t)number_format(number_next(partition->position), texts[4]));
     argv[at++] = effects_packed(partition->effects);
+    if (attachment_count)
+        memcpy(argv + at, attachments, attachment_count * sizeof(*argv));
+    at += attachment_count;
     partition->committing = true;
     partition->retry_ms = 0;
     /* Not sent: the bus is about to say that it is down, and the partition is taken anew. */

@@ -43,6 +43,8 @@ struct model_commit {
     struct slice *keys;
     size_t key_count;
     struct slice packed;
+    struct slice *attachments;
+    size_t attachment_count;
 };
 
 /* ---- values ---- */
@@ -469,7 +471,7 @@ static int (*const operations[])(struct model_store *, const struct arguments *)
     [EFFECT_HSET] = run_hset,   [EFFECT_HDEL] = run_hdel,       [EFFECT_XADD] = run_xadd,
     [EFFECT_XTRIM] = run_xtrim, [EFFECT_XDEL] = run_xdel,       [EFFECT_XCLEAR] = run_xclear,
     [EFFECT_DEL] = run_del,     [EFFECT_PEXPIRE] = run_pexpire, [EFFECT_PERSIST] = run_persist,
-    [EFFECT_ZADD] = run_zadd,   [EFFECT_ZREM] = run_zrem,
+    [EFFECT_ZADD] = run_zadd,   [EFFECT_ZREM] = run_zrem,       [EFFECT_XADD_LONG] = run_xadd,
 };
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
@@ -479,7 +481,7 @@ struct model_commit *model_commit_create(struct effects *effects, uint64_t epoch
                                          const struct number *position)
 {
     struct model_commit *copied = xcalloc(1, sizeof(*copied));
-    const struct slice *keys;
+    const struct slice *keys, *attachments;
 
     copied->epoch = epoch;
     copied->commit = commit;
@@ -491,6 +493,10 @@ struct model_commit *model_commit_create(struct effects *effects, uint64_t epoch
     for (size_t i = 0; i < copied->key_count; i++)
         copied->keys[i] = copy(keys[i]);
     copied->packed = copy(effects_packed(effects));
+    copied->attachment_count = effects_attachments(effects, &attachments);
+    copied->attachments = xcalloc(copied->attachment_count, sizeof(*copied->attachments));
+    for (size_t i = 0; i < copied->attachment_count; i++)
+        copied->attachments[i] = copy(attachments[i]);
     return copied;
 }
 
@@ -502,6 +508,9 @@ void model_commit_destroy(struct model_commit **commit)
         release((*commit)->keys[i]);
     free((*commit)->keys);
     release((*commit)->packed);
+    for (size_t i = 0; i < (*commit)->attachment_count; i++)
+        release((*commit)->attachments[i]);
+    free((*commit)->attachments);
     free(*commit);
     *commit = NULL;
 }
@@ -522,8 +531,13 @@ static void read_effect(const struct model_commit *commit, const msgpack_object 
     a->key = commit->keys[parts[1].via.u64 - 1];
     a->count = effect->via.array.size - 2;
     for (size_t i = 0; i < a->count; i++) {
-        assert(parts[i + 2].type == MSGPACK_OBJECT_STR);
-        a->values[i] = slice_of(parts[i + 2].via.str.ptr, parts[i + 2].via.str.size);
+        const msgpack_object *part = &parts[i + 2];
+        bool attached = *opcode == EFFECT_XADD_LONG && i == 2;
+
+        assert(part->type == (attached ? MSGPACK_OBJECT_POSITIVE_INTEGER : MSGPACK_OBJECT_STR));
+        assert(!attached || (part->via.u64 >= 1 && part->via.u64 <= commit->attachment_count));
+        a->values[i] = attached ? commit->attachments[part->via.u64 - 1]
+                                : slice_of(part->via.str.ptr, part->via.str.size);
     }
 }
 
