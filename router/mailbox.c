@@ -679,6 +679,9 @@ void mailbox_load_pending(struct engine *engine, struct gateway *gateway, struct
     }
 }
 
+/* A mailbox that is not empty holds all that is unconfirmed, and all of it is sent again from
+   there, in order: gateways know what they have. The streams may lack some of it, which was written
+   and waits for a client's own word. */
 void mailbox_load_finish(struct engine *engine, struct user *user)
 {
     struct message *message;
@@ -686,14 +689,9 @@ void mailbox_load_finish(struct engine *engine, struct user *user)
     user->window_complete = user->mailbox_count == 0;
     if (user->mailbox_count == 0 || user->connection_count == 0)
         return;
-    /* A mailbox that is not empty holds all that is unconfirmed. */
-    TAILQ_FOREACH(message, &user->pending, link)
-    {
-        message->stored = true;
-        user->paged = message->number;
-    }
-    if (window_free(engine, user))
-        want_page(engine, user);
+    while ((message = TAILQ_FIRST(&user->pending)) != NULL)
+        pending_remove(engine, user, message);
+    want_page(engine, user);
 }
 
 void mailbox_destroy(struct engine *engine, struct user *user)

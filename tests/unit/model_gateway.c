@@ -478,12 +478,17 @@ static void hand_over(struct model_gateway *gateway, struct peer *peer,
 }
 
 /* It came before; if it is not written, and its entry is void, this entry waits for it. */
-static void meet_again(struct model_gateway *gateway, struct peer *peer, struct number number)
+static void meet_again(struct model_gateway *gateway, struct peer *peer,
+                       const struct frame_message_delivery *delivery)
 {
+    struct number number = delivery->number;
     struct item *item;
+    char text[96];
 
+    snprintf(text, sizeof(text), "I4: %.*s came to %s of %s below what he had before",
+             (int)delivery->id.length, delivery->id.data, peer->user, gateway->id);
     if (!was_handed(peer, number))
-        wrong(gateway, "I4: a message came below one that was handed over before");
+        wrong(gateway, text);
     STAILQ_FOREACH(item, &peer->queue, link)
     {
         if (number_compare(item->number, number) != 0 || item->place >= gateway->first_place)
@@ -506,7 +511,7 @@ static void on_delivery(struct model_gateway *gateway,
         if (number_compare(delivery->number, peer->handed) > 0)
             hand_over(gateway, peer, delivery);
         else
-            meet_again(gateway, peer, delivery->number);
+            meet_again(gateway, peer, delivery);
     }
 }
 

@@ -891,8 +891,9 @@ static void what_is_pending_survives_a_take(void **state)
     turn();
     deaf_all();
     world_take(world);
-    assert_int_equal(sizes().pending, 4);
     turn();
+    expect(G2, "* id=\"m1\" *", "* id=\"m2\" *", "* id=\"m3\" *", "* id=\"m4\" *", NULL);
+    assert_int_equal(sizes().pending, 4);
     written(G2);
     turn();
     expect(G2, "* id=\"m5\" *", "* id=\"m6\" *", NULL);
@@ -958,6 +959,32 @@ static void a_plain_connection_confirms_once_nobody_acknowledges(void **state)
     turn();
     expect_mailbox("bob", "");
     assert_int_equal(sizes().pending, 0);
+}
+
+/* Written to the plain connection, and waiting for a word that never comes. */
+static void what_waits_for_a_word_keeps_its_place_over_a_take(void **state)
+{
+    (void)state;
+    connect_flags(G1, 1, "bob", CONNECTION_FLAG_ACK);
+    turn();
+    connect_user(G2, 2, "bob");
+    turn();
+    direct(G3, "alice", "bob", "m1");
+    turn();
+    written(G1);
+    written(G2);
+    direct(G3, "alice", "bob", "m2");
+    turn();
+    world_take(world);
+    turn();
+    closed(G1, 1, (struct number){0});
+    turn();
+    world_take(world);
+    turn();
+    deaf_all();
+    connect_user(G3, 3, "bob");
+    turn();
+    expect(G3, "* id=\"m1\" *", "* id=\"m2\" *", NULL);
 }
 
 static void pending_is_stored_when_an_acknowledging_client_comes(void **state)
@@ -1997,6 +2024,7 @@ int main(void)
         TEST(an_acknowledging_client_decides_alone),
         TEST(what_was_written_and_not_acknowledged_comes_again),
         TEST(a_plain_connection_confirms_once_nobody_acknowledges),
+        TEST(what_waits_for_a_word_keeps_its_place_over_a_take),
         TEST(pending_is_stored_when_an_acknowledging_client_comes),
         TEST(an_ack_after_a_take_counts),
         TEST(an_ack_of_what_waits_counts),

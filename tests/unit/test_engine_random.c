@@ -568,51 +568,63 @@ static void kill_gateway(struct sim *sim, struct place *place)
 
 /* ---- the router ---- */
 
-/* The frame of the next entry, if it is a publish alone: then its recipients can be told from what
- * Redis holds. */
+static bool set_matches(struct slice patterns, struct slice topic)
+{
+    while (patterns.length) {
+        const char *comma = memchr(patterns.data, ',', patterns.length);
+        size_t length = comma ? (size_t)(comma - patterns.data) : patterns.length;
+
+        if (topic_matches(slice_of(patterns.data, length), topic))
+            return true;
+        length += comma != NULL;
+        patterns = slice_of(patterns.data + length, patterns.length - length);
+    }
+    return false;
+}
+
+/* The gateway's connections that a topic reaches, as Redis has them. */
+static uint64_t reached(const struct sim *sim, struct slice gateway, struct slice topic)
+{
+    size_t count;
+    const struct engine_field *subs = model_store_hash(sim->store, "subs", gateway, &count);
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        char kind = subs[i].name.data[0];
+        struct slice name = slice_of(subs[i].name.data + 1, subs[i].name.length - 1);
+        struct number connections = {0};
+
+        if ((kind == '=' && slice_equal(name, topic)) || (kind == '~' && set_matches(name, topic)))
+            if (number_parse(subs[i].value, &connections) == 0)
+                total += connections.epoch;
+    }
+    return total;
+}
+
+/* If the next entry is a publish alone, its recipients can be told from what Redis holds. */
 static void expect_recipients(struct sim *sim)
 {
     size_t count;
     const struct engine_page_entry *entries = model_store_stream(sim->store, "in", NONE, &count);
+    const struct engine_field *gateways;
     struct frame frame, more;
-    const struct engine_field *gateways, *subs;
-    size_t gateway_count, sub_count;
-    uint64_t total = 0;
 
-    sim->expected_request = 0;
+    sim->expected_request = sim->expected_recipients = 0;
     if (count != 1)
         return;
     frame_reader_start(sim->reader, model_entry_field(entries, "f"));
     if (frame_reader_next(sim->reader, &frame) != 1 || frame.type != FRAME_TOPIC_PUBLISH)
         return;
-    gateways = model_store_hash(sim->store, "gateways", NONE, &gateway_count);
-    for (size_t i = 0; i < gateway_count; i++) {
-        uint64_t own = 0;
+    gateways = model_store_hash(sim->store, "gateways", NONE, &count);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t all = reached(sim, gateways[i].name, frame.topic_publish.topic);
+        bool own = slice_equal(gateways[i].name, model_entry_field(entries, "g"));
 
-        subs = model_store_hash(sim->store, "subs", gateways[i].name, &sub_count);
-        for (size_t j = 0; j < sub_count; j++) {
-            struct slice name = slice_of(subs[j].name.data + 1, subs[j].name.length - 1);
-            struct number connections = {0};
-            bool hit = subs[j].name.data[0] == '=' && slice_equal(name, frame.topic_publish.topic);
-
-            while (subs[j].name.data[0] == '~' && !hit && name.length) {
-                const char *comma = memchr(name.data, ',', name.length);
-                size_t length = comma ? (size_t)(comma - name.data) : name.length;
-
-                hit = topic_matches(slice_of(name.data, length), frame.topic_publish.topic);
-                name = slice_of(name.data + length + (comma != NULL),
-                                name.length - length - (comma != NULL));
-            }
-            if (hit && number_parse(subs[j].value, &connections) == 0)
-                own += connections.epoch;
-        }
-        if (own && frame.topic_publish.matches && !frame.topic_publish.echo &&
-            slice_equal(gateways[i].name, model_entry_field(entries, "g")))
-            own--;
-        total += own;
+        if (all && own && frame.topic_publish.matches && !frame.topic_publish.echo)
+            all--;
+        sim->expected_recipients += all;
     }
     sim->expected_request = frame.topic_publish.request;
-    sim->expected_recipients = total;
     if (frame_reader_next(sim->reader, &more) != 0)
         sim->expected_request = 0;
 }
@@ -669,7 +681,7 @@ static void check_delivery(struct sim *sim, struct slice gateway,
     if (!live || number_compare(delivery->number, seen) <= 0)
         return;
     sent->present = sim->stamp;
-    if (sent->to < MIXED_USER && !in_mailbox(sim, delivery->to, delivery->number))
+    if (sent->to < MIXED_USER && sent->keeps && !in_mailbox(sim, delivery->to, delivery->number))
         violation(sim, "I5: m%zu is on its way and not in the mailbox", (size_t)(sent - sim->sent));
 }
 
@@ -683,11 +695,22 @@ static void check_reply(struct sim *sim, const struct frame_direct_reply *reply)
         sent->refused = true;
 }
 
+static void check_recipients(struct sim *sim, const struct frame_publish_reply *reply)
+{
+    if (sim->expected_request == 0 || reply->request != sim->expected_request)
+        return;
+    sim->recipients_checked++;
+    if (reply->recipients != sim->expected_recipients)
+        violation(sim, "recipients %d, not %d", (int)reply->recipients,
+                  (int)sim->expected_recipients);
+}
+
 static void check_output(struct sim *sim, struct slice gateway)
 {
     size_t count;
     const struct engine_page_entry *entries =
         model_store_stream(sim->store, "out", gateway, &count);
+    struct number this_commit = number_make(sim->commit_epoch, sim->commit_number, 0);
     struct frame frame;
 
     for (size_t i = 0; i < count; i++) {
@@ -697,14 +720,9 @@ static void check_output(struct sim *sim, struct slice gateway)
                 check_delivery(sim, gateway, &frame.message_delivery);
             else if (frame.type == FRAME_DIRECT_REPLY)
                 check_reply(sim, &frame.direct_reply);
-            else if (frame.type == FRAME_PUBLISH_REPLY && sim->expected_request &&
-                     frame.publish_reply.request == sim->expected_request) {
-                sim->recipients_checked++;
-                if (frame.publish_reply.recipients != sim->expected_recipients)
-                    violation(sim, "recipients %d, not %d", (int)frame.publish_reply.recipients,
-                              (int)sim->expected_recipients);
-                sim->expected_request = 0;
-            }
+            else if (frame.type == FRAME_PUBLISH_REPLY &&
+                     number_compare(entries[i].number, this_commit) == 0)
+                check_recipients(sim, &frame.publish_reply);
         }
     }
 }
