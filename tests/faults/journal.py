@@ -209,6 +209,7 @@ class Client:
             await socket.send(json.dumps({"type": "Subscribe", "id": f"s:{conn}",
                                           "data": {"topics": self._subscriptions}}))
         started = time.monotonic()
+        self._forget_old()
         for message in list(self._unanswered.values()):
             if message["id"] in self._unanswered:
                 await self._send(socket, conn, message)
@@ -217,22 +218,30 @@ class Client:
             if self.away:
                 await socket.close()
                 return
-            self._give_up_old(socket, started)
-            if self.sending and self._conn and len(self._unanswered) < WINDOW:
-                message = self._make()
-                self._unanswered[message["id"]] = message
-                await self._send(socket, conn, message)
-                if self._random.random() < 0.03:  # impatient: once more, at once
-                    await self._send(socket, conn, message)
-
-    def _give_up_old(self, socket, started):
-        now = time.monotonic()
-        for id, message in list(self._unanswered.items()):
-            if now - message["made"] > RETRY_WITHIN:
-                del self._unanswered[id]
-            elif self._stalled is None and now - max(started, message["made"]) > ANSWER_WITHIN:
+            self._forget_old()
+            if self._waits_too_long(started):
                 socket.cut()
-            return
+            if self.sending and self._conn and len(self._unanswered) < WINDOW:
+                await self._send_new(socket, conn)
+
+    def _forget_old(self):
+        """Nobody would know any more that they were there before."""
+        for id, message in list(self._unanswered.items()):
+            if time.monotonic() - message["made"] > RETRY_WITHIN:
+                del self._unanswered[id]
+
+    def _waits_too_long(self, started):
+        oldest = next(iter(self._unanswered.values()), None)
+        return oldest and self._stalled is None and (
+            time.monotonic() - max(started, oldest["made"]) > ANSWER_WITHIN)
+
+    async def _send_new(self, socket, conn):
+        message = self._make()
+        if not message["anonymous"]:
+            self._unanswered[message["id"]] = message
+        await self._send(socket, conn, message)
+        if self._random.random() < 0.03 and not message["anonymous"]:
+            await self._send(socket, conn, message)  # impatient: once more, at once
 
     def _make(self):
         self._numbers += 1
@@ -240,17 +249,22 @@ class Client:
         return {"id": f"{self.name}:{self._numbers}", "number": self._numbers,
                 "kind": "topic" if topic else "direct", "made": time.monotonic(),
                 "to": self._random.choice(self._publishes if topic else self._peers),
-                "fill": "x" * self._random.choice((0, 10, 100, 1000))}
+                "fill": "x" * self._random.choice((0, 10, 100, 1000)),
+                # Without an id in the protocol the router cannot know a retry: there is none, and
+                # nothing but the numbers of entries keeps it from being applied twice.
+                "anonymous": self._random.random() < 0.3}
 
     async def _send(self, socket, conn, message):
-        payload = {"by": self.name, "number": message["number"], "fill": message["fill"]}
+        payload = {"by": self.name, "id": message["id"], "number": message["number"],
+                   "fill": message["fill"]}
         data = ({"topic": message["to"], "payload": payload} if message["kind"] == "topic" else
                 {"target_user": message["to"], "payload": payload})
         self._recorder.write("sent", conn=conn, kind=message["kind"], id=message["id"],
-                             to=message["to"], number=message["number"])
+                             to=message["to"], number=message["number"],
+                             anonymous=message["anonymous"])
         await socket.send(json.dumps({
-            "type": "Broadcast" if message["kind"] == "topic" else "DirectMessage",
-            "id": message["id"], "data": data}))
+            "type": "Broadcast" if message["kind"] == "topic" else "DirectMessage", "data": data,
+            **({} if message["anonymous"] else {"id": message["id"]})}))
 
     async def _acknowledge(self, socket, id, wait=0.0):
         await asyncio.sleep(wait)
@@ -279,22 +293,22 @@ class Client:
         self._recorder.write("presence", conn=conn, of=data["user_id"], status=data["status"])
 
     def _on_directmessage(self, socket, conn, message, data):
-        id = data["metadata"]["message_id"]
-        self._came(conn, "direct", id, data["payload"], self.user)
+        self._came(conn, "direct", data, self.user)
         if self.acknowledges:
-            asyncio.create_task(self._acknowledge(socket, id))
+            asyncio.create_task(self._acknowledge(socket, data["metadata"]["message_id"]))
 
     def _on_broadcast(self, _, conn, message, data):
-        self._came(conn, "topic", data["metadata"]["message_id"], data["payload"], data["topic"])
+        self._came(conn, "topic", data, data["topic"])
 
-    def _came(self, conn, kind, id, payload, to):
-        self._recorder.write("came", conn=conn, kind=kind, id=id, sender=payload["by"], to=to,
-                             number=payload["number"])
+    def _came(self, conn, kind, data, to):
+        payload = data["payload"]
+        self._recorder.write("came", conn=conn, kind=kind, id=payload["id"], sender=payload["by"],
+                             to=to, number=payload["number"], mid=data["metadata"]["message_id"])
 
     def _on_ack(self, _, conn, message, data):
         # A topic's receivers are a number: a retry must be told the same one.
         to = data.get("delivered_to", [f"{data.get('recipients')} connections"])
-        if not message["id"].startswith("s:"):
+        if not message.get("id", "s:").startswith("s:"):
             self._answered(conn, message["id"], data["status"], to)
 
     def _on_error(self, socket, conn, message, data):
@@ -303,6 +317,8 @@ class Client:
             asyncio.create_task(self._acknowledge(socket, id[2:], 0.2))
         elif id.startswith("s:"):
             socket.cut()  # and again, elsewhere
+        elif not id:
+            pass  # of one without an id: nobody knows which
         elif data["code"] == 404:
             self._answered(conn, id, "queued" if data["details"].get("queued") else "full")
         else:

@@ -5,9 +5,10 @@ order in which they happened (one process wrote all of them), each a dict with "
     open      conn user                     a client is connected
     welcome   conn id                       its connection_id
     closed    conn code                     nothing more comes on it
-    sent      conn kind id to number        kind "direct" (to: user) or "topic" (to: topic); a retry is one more of them
+    sent      conn kind id to number        kind "direct" (to: user) or "topic" (to: topic); a retry is one more of them;
+              [anonymous]                   its answers are not known
     answer    conn id how [to]              delivered, queued, refused (not applied: 503), full (404, queued: false)
-    came      conn kind id sender to number
+    came      conn kind id sender to number [mid]  mid: the id it has in the protocol, id its own
     subscribed conn topics                  the Status to it has come
     presence  conn of status
     quiet     [away]                        everything has settled: what came so far is confirmed, what was accepted is there
@@ -185,6 +186,8 @@ def unanswered(journal):
     """Sent on a connection that lived on until all was quiet, and not answered."""
     for quiet in journal.quiets():
         for id, tries in journal.tries.items():
+            if journal.sent[id].get("anonymous"):
+                continue
             answered = any(place < quiet for place, _ in journal.answers[id])
             for conn, place in tries:
                 if place < quiet and not answered and journal.is_open(conn, quiet):
@@ -192,11 +195,14 @@ def unanswered(journal):
 
 
 def foreign(journal):
-    """What came is what was sent, and to whom it was sent."""
+    """What came is what was sent, to whom it was sent, and always under the same id."""
+    names = {}
     for event in journal.events:
         if event["event"] != "came":
             continue
         sent = journal.sent.get(event["id"])
+        if names.setdefault(event["id"], event.get("mid")) != event.get("mid"):
+            yield f"{event['id']} came as {names[event['id']]} and as {event['mid']}"
         if not sent:
             yield f"{event['id']} came on {event['conn']} and was never sent"
         elif (sent["number"], sent["to"], sent["kind"]) != (event["number"], event["to"],
@@ -245,7 +251,9 @@ def figures(events):
         "messages": len(journal.sent),
         "tries": sum(event["event"] == "sent" for event in events),
         **{how: hows[how] for how in (*APPLIED, "refused")},
-        "unknown": len(set(journal.sent) - set(journal.answers)),
+        "unknown": sum(id not in journal.answers and not sent.get("anonymous")
+                       for id, sent in journal.sent.items()),
+        "without an id": sum(bool(sent.get("anonymous")) for sent in journal.sent.values()),
         "arrivals": sum(map(len, journal.arrivals.values())),
         "repeats on a new connection": again,
         "connections": len(journal.user_of),

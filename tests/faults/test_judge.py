@@ -54,6 +54,9 @@ def both():
 
 
 CLEAN = {
+    "without an id, and never there":
+        both().add("sent", conn="a1", kind="direct", id="a:1", to="b", number=1, anonymous=True)
+        .quiet(),
     "in order": both().pass_on(1).pass_on(2).quiet(),
     "answered later than received": both().send("a1", 1).come("b1", 1).answer("a1", 1).quiet(),
     "refused and never there": both().send("a1", 1).answer("a1", 1, "refused").quiet(),
@@ -127,6 +130,10 @@ FAULTY = {
     .come("c1", 1).quiet(),
     "foreign content": both().send("a1", 1).answer("a1", 1)
     .add("came", conn="b1", kind="direct", id="a:1", sender="a", to="b", number=7).quiet(),
+    "foreign id": both().send("a1", 1).answer("a1", 1)
+    .add("came", conn="b1", kind="direct", id="a:1", sender="a", to="b", number=1, mid="x")
+    .close("b1").open("b2")
+    .add("came", conn="b2", kind="direct", id="a:1", sender="a", to="b", number=1, mid="y").quiet(),
     "wrong_presence": both().presence("a1", "b", "online").close("b1").quiet("b"),
     "wrong_presence of one who is here":
         both().presence("a1", "b", "online").presence("a1", "b", "offline").quiet(),
