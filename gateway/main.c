@@ -68,6 +68,7 @@ static int on_start(struct process *process, struct buffer *error)
     gateway->bits = uid_random64();
     snprintf(gateway->name, sizeof(gateway->name), "%s", process->name);
     snprintf(gateway->id, sizeof(gateway->id), "%s-%016" PRIx64, gateway->name, gateway->bits);
+    uplink_add_script(gateway->bus);
     raise_descriptor_limit(&gateway->settings);
     uv_prepare_init(gateway->loop, &program->turn_end);
     program->turn_end.data = gateway;

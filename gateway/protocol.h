@@ -39,8 +39,9 @@ struct protocol {
     void (*encode_delivery)(struct buffer *, const struct frame_message_delivery *, int *opcode);
     void (*encode_topic_message)(struct buffer *, const struct frame_topic_message *, int *opcode);
     void (*encode_presence)(struct buffer *, const struct frame_presence_state *, int *opcode);
-    /* Called about once a second: heartbeats in the protocol's own form, token expiry. May close
-     * the session. */
+    /* Called within a second of session->tick_due_ms (0 at first), which it sets anew, and each
+       second while the client is silent for ping_after_ms: heartbeats in the protocol's own form,
+       token expiry. now_ms: loop time. May close the session. */
     void (*on_tick)(struct session *, uint64_t now_ms);
     /* The connection has ended; protocol_state is freed after it. May be NULL. */
     void (*close)(struct session *);

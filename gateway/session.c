@@ -493,7 +493,8 @@ static void visit(struct session *session, uint64_t now)
     }
     if (silent >= (uint64_t)settings->ping_after_ms && session->pinged_ms == 0)
         ping(session);
-    session->protocol->on_tick(session, now);
+    if (now >= session->tick_due_ms || silent >= (uint64_t)settings->ping_after_ms)
+        session->protocol->on_tick(session, now);
 }
 
 static void visit_some(struct sessions *sessions, uint64_t now)

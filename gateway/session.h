@@ -37,10 +37,11 @@ struct session {
     uint32_t partition; /* of the user */
     uint64_t heard_ms;  /* loop time (uv_now) of the last byte from the client */
     uint64_t pinged_ms; /* loop time of our last ping; 0: none since heard_ms */
+    uint64_t tick_due_ms; /* loop time when protocol->on_tick wants to be called; set there */
     struct gateway *gateway;
     const struct protocol *protocol;
-    void *protocol_state;
 
+    void *protocol_state;
     uint64_t id;       /* connection on the bus: counts from 1 in this process, never used again */
     struct slice user; /* of identity.user */
     uint64_t flags;    /* enum connection_flag */

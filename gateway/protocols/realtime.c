@@ -97,8 +97,8 @@ static void send_auth_status(struct session *session, const char *status)
     session_send_text(session, buffer_slice(out));
 }
 
-/* At three quarters of the token's life. */
-static bool expiry_is_near(const struct session *session, uint64_t wall_ms)
+/* Three quarters of the token's life, in Unix milliseconds. */
+static uint64_t expiry_told_ms(const struct session *session)
 {
     const struct realtime_state *state = session->protocol_state;
     int64_t end = session->identity.expires_at;
@@ -106,21 +106,27 @@ static bool expiry_is_near(const struct session *session, uint64_t wall_ms)
 
     if (begin <= 0 || begin >= end)
         begin = state->opened_s;
-    return (int64_t)wall_ms >= begin * 1000 + (end - begin) * 750;
+    return (uint64_t)(begin * 1000 + (end - begin) * 750);
 }
 
-static void check_token(struct session *session)
+/* Tells what is due of the token's end. Returns the milliseconds until there is more to tell. */
+static uint64_t check_token(struct session *session)
 {
     struct realtime_state *state = session->protocol_state;
-    uint64_t wall_ms = realtime_now_ms();
+    uint64_t now_ms = realtime_now_ms();
+    uint64_t end_ms = (uint64_t)session->identity.expires_at * 1000;
+    uint64_t told_ms = expiry_told_ms(session);
 
-    if ((int64_t)(wall_ms / 1000) >= session->identity.expires_at) {
-        send_auth_status(session, "token_expired");
-        session_close(session, SESSION_CLOSE_TOKEN, "token expired");
-    } else if (!state->expiry_told && expiry_is_near(session, wall_ms)) {
+    if (!state->expiry_told && now_ms >= told_ms) {
         state->expiry_told = true;
         send_auth_status(session, "token_expiring");
     }
+    if (now_ms >= end_ms) {
+        send_auth_status(session, "token_expired");
+        session_close(session, SESSION_CLOSE_TOKEN, "token expired");
+        return 0;
+    }
+    return (state->expiry_told ? end_ms : told_ms) - now_ms;
 }
 
 /* One Ping for each silence: any byte of the client ends it. */
@@ -138,10 +144,16 @@ static void ping_when_silent(struct session *session, uint64_t loop_ms)
     session_send_text(session, buffer_slice(out));
 }
 
+#define TICK_MS_MAX 10000
+
 static void on_tick(struct session *session, uint64_t loop_ms)
 {
+    uint64_t wait_ms;
+
     ping_when_silent(session, loop_ms);
-    check_token(session);
+    wait_ms = check_token(session);
+    /* The wall clock may be set: it is asked again before long. */
+    session->tick_due_ms = loop_ms + (wait_ms < TICK_MS_MAX ? wait_ms : TICK_MS_MAX);
 }
 
 /* ---- replies of routers ---- */
