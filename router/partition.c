@@ -90,6 +90,7 @@ static void clear(struct partition *partition)
         HASH_DEL(partition->fetches, fetch);
         free(fetch);
     }
+    partition->fetched = partition->asked;
     partition->committing = partition->releasing = partition->tick_sent = false;
     partition->retry_ms = 0;
 }
@@ -293,6 +294,7 @@ static bool fetch_add(struct partition *partition, struct slice user)
     fetch = xcalloc(1, sizeof(*fetch) + user.length);
     fetch->length = user.length;
     memcpy(fetch->user, user.data, user.length);
+    fetch->number = ++partition->asked;
     HASH_ADD_KEYPTR(hh, partition->fetches, fetch->user, fetch->length, fetch);
     return true;
 }
@@ -304,6 +306,7 @@ static void fetch_remove(struct partition *partition, struct slice user)
     HASH_FIND(hh, partition->fetches, user.data, user.length, fetch);
     if (fetch == NULL)
         return;
+    partition->fetched = fetch->number;
     HASH_DEL(partition->fetches, fetch);
     free(fetch);
 }
@@ -545,9 +548,13 @@ static void to_dead(struct partition *partition, const struct input *input)
     effects_text(effects, input->frames);
 }
 
+/* Answers come in the order of their questions, so one number tells for any input. An
+   acknowledgement may have to wait for a page as well: engine_missing knows. */
 static bool users_here(struct partition *partition, const struct input *input)
 {
-    return !input->needs_users || engine_missing(partition->engine, input->frames, NULL, NULL) == 0;
+    return partition->fetched >= input->fetch &&
+           (!input->look_again ||
+            engine_missing(partition->engine, input->frames, NULL, NULL) == 0);
 }
 
 static void apply_inputs(struct partition *partition)
@@ -680,8 +687,10 @@ void partition_on_input(struct partition *partition, const struct bus_reply *ent
             continue;
         input = input_create(entry);
         input->id = id;
-        input->needs_users =
+        input->look_again =
             engine_missing(partition->engine, input->frames, fetch_missing, partition) > 0;
+        if (input->look_again)
+            input->fetch = partition->asked;
         partition->read_position = id;
         partition->input_bytes += input->size;
         STAILQ_INSERT_TAIL(&partition->inputs, input, link);

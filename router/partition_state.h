@@ -18,7 +18,8 @@ struct input {
     struct number id;
     uint64_t number;
     struct slice gateway, frames; /* in bytes */
-    bool needs_users; /* asked again when its turn comes: what it needs may not be here */
+    uint64_t fetch;  /* it waits for this one; 0: all its users were in memory when it came */
+    bool look_again; /* something was missing when it came, or may be when its turn comes */
     size_t size;
     char bytes[];
 };
@@ -37,6 +38,7 @@ STAILQ_HEAD(page_list, page);
 
 /* A user whose record is on its way. */
 struct fetch {
+    uint64_t number; /* counts up over all fetches of the partition */
     UT_hash_handle hh;
     size_t length;
     char user[];
@@ -59,7 +61,8 @@ struct partition {
     struct input_list inputs;
     size_t input_bytes;
     struct page_list pages;
-    struct fetch *fetches; /* hash by user */
+    struct fetch *fetches;   /* hash by user */
+    uint64_t asked, fetched; /* numbers of the last fetch sent and of the last answered */
 
     bool committing;       /* a commit has no answer yet */
     uint64_t retry_ms;     /* loop time when it is to be sent again; 0: its answer is awaited */
