@@ -712,8 +712,14 @@ void model_store_each_key(const struct model_store *store,
 
 static uint64_t mix(uint64_t hash, struct slice text)
 {
-    for (size_t i = 0; i < text.length; i++)
-        hash = (hash ^ (unsigned char)text.data[i]) * 0x100000001b3;
+    for (size_t i = 0; i < text.length; i += sizeof(hash)) {
+        size_t length = text.length - i < sizeof(hash) ? text.length - i : sizeof(hash);
+        uint64_t word = 0;
+
+        memcpy(&word, text.data + i, length);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+        hash ^= hash >> 29;
+    }
     return (hash ^ text.length) * 0x9e3779b97f4a7c15;
 }
 
