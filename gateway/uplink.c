@@ -14,6 +14,8 @@
 /* Between tries after Redis refused an entry. */
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 1000
+/* At maxmemory the script is used for so long before the plain command is tried again. */
+#define FULL_MS 1000
 /* An announcement whose nonce does not come back is made again after this at least (a new router
    may have taken over in the middle of it), then ever later: it may be large, and nobody there. */
 #define ANNOUNCE_AGAIN_MS 2000
@@ -57,6 +59,8 @@ struct uplink {
     unsigned handles;
     uint64_t down_ms; /* since when the bus was seen down; 0: it is up */
     bool refused;     /* Redis refuses entries; said once */
+    bool full;        /* Redis is at maxmemory: the last plain XADD was refused */
+    uint64_t full_until_ms;
     bool leaving;
     void (*left)(void *arg);
     void *left_arg;
@@ -227,12 +231,37 @@ static void take_note(struct uplink_partition *partition)
         partition->announce_at_ms = now_ms(partition->uplink) + partition->announce_wait_ms;
 }
 
+static bool refused_for_memory(const struct bus_reply *reply)
+{
+    static const char oom[] = "OOM ";
+    struct slice why = bus_reply_text(reply);
+
+    return bus_reply_kind(reply) == BUS_ERROR && why.length >= sizeof(oom) - 1 &&
+           memcmp(why.data, oom, sizeof(oom) - 1) == 0;
+}
+
+static void note_full(struct uplink *uplink, bool full)
+{
+    uplink->full_until_ms = full ? now_ms(uplink) + FULL_MS : 0;
+    if (uplink->full == full)
+        return;
+    uplink->full = full;
+    if (full)
+        log_warn("Redis is at its maxmemory: requests of clients are refused");
+    else
+        log_info("Redis has memory again");
+}
+
 /* What Redis did not run (NOSCRIPT: the bus has loaded it again) is tried once more at once. */
 static void back_off(struct uplink_partition *partition, const struct bus_reply *reply)
 {
     struct slice why = bus_reply_text(reply);
     uint64_t wait_ms = partition->retry_ms * 2;
 
+    if (refused_for_memory(reply)) {
+        note_full(partition->uplink, true);
+        return;
+    }
     if (partition->retry_ms == 0 && bus_reply_not_run(reply)) {
         partition->retry_ms = RETRY_MIN_MS / 2;
         return;
@@ -259,6 +288,9 @@ static void on_answer(void *arg, const struct bus_reply *reply)
         return;
     }
     entries_answered(partition->entries, taken);
+    /* The plain command answers with the entry's id, the script with a word of its own. */
+    if (taken && partition->uplink->full && !slice_is(bus_reply_text(reply), "OK"))
+        note_full(partition->uplink, false);
     if (taken)
         take_note(partition);
     else
@@ -266,15 +298,28 @@ static void on_answer(void *arg, const struct bus_reply *reply)
     queue(partition);
 }
 
-static void send_entry(struct uplink_partition *partition, const struct entries_outgoing *entry)
+/* The plain command costs Redis half of what the script does; the script is for when it is full. */
+static int add_entry(struct uplink_partition *partition, struct slice number, struct slice frames)
 {
     struct gateway *gateway = partition->uplink->gateway;
+    struct slice key = buffer_slice(&partition->key);
+    struct slice id = slice_text(gateway->id);
+    const struct slice script[] = {key, id, number, frames};
+    const struct slice command[] = {
+        slice_text("XADD"), key,    slice_text("*"), slice_text("g"), id,
+        slice_text("n"),    number, slice_text("f"), frames};
+
+    if (now_ms(partition->uplink) < partition->uplink->full_until_ms)
+        return bus_eval(gateway->bus, &in_script, on_answer, partition, 1, 4, script);
+    return bus_command(gateway->bus, on_answer, partition, 9, command);
+}
+
+static void send_entry(struct uplink_partition *partition, const struct entries_outgoing *entry)
+{
     char number[24];
     int length = snprintf(number, sizeof(number), "%llu", (unsigned long long)entry->number);
-    const struct slice argv[] = {buffer_slice(&partition->key), slice_text(gateway->id),
-                                 slice_of(number, (size_t)length), entry->frames};
 
-    if (bus_eval(gateway->bus, &in_script, on_answer, partition, 1, 4, argv) < 0) {
+    if (add_entry(partition, slice_of(number, (size_t)length), entry->frames) < 0) {
         entries_answered(partition->entries, false);
         return;
     }
@@ -368,7 +413,7 @@ bool uplink_has_credit(const struct uplink *uplink, uint32_t index)
     const struct uplink_partition *partition = uplink->partitions[index];
     uint64_t now = now_ms(uplink);
 
-    if (!partition->reached ||
+    if (!partition->reached || uplink->full ||
         entries_bytes(partition->entries) > (size_t)uplink->gateway->settings.credit)
         return false;
     if (partition->waiting_ms && now - partition->waiting_ms > SILENT_MS)
