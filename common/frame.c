@@ -322,6 +322,68 @@ static int decode_frame(struct frame_reader *reader, const msgpack_object *objec
     return 0;
 }
 
+/* ---- what headers claim ---- */
+
+/* By the tag of an object: how many bytes of length follow it, how many bytes of a number. Tags
+   that no frame has are not here. */
+static const struct form {
+    unsigned char first, last;
+    unsigned char in_tag; /* the bits of the tag that are the length */
+    unsigned char length_bytes, number_bytes;
+    bool is_array;
+} forms[] = {
+    {0x00, 0x7f, 0, 0, 0, false}, {0x90, 0x9f, 0x0f, 0, 0, true}, {0xa0, 0xbf, 0x1f, 0, 0, false},
+    {0xc4, 0xc4, 0, 1, 0, false}, {0xc5, 0xc5, 0, 2, 0, false},   {0xc6, 0xc6, 0, 4, 0, false},
+    {0xcc, 0xcc, 0, 0, 1, false}, {0xcd, 0xcd, 0, 0, 2, false},   {0xce, 0xce, 0, 0, 4, false},
+    {0xcf, 0xcf, 0, 0, 8, false}, {0xd9, 0xd9, 0, 1, 0, false},   {0xda, 0xda, 0, 2, 0, false},
+    {0xdb, 0xdb, 0, 4, 0, false}, {0xdc, 0xdc, 0, 2, 0, true},    {0xdd, 0xdd, 0, 4, 0, true},
+};
+
+static const struct form *form_of(unsigned char tag)
+{
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+        if (tag >= forms[i].first && tag <= forms[i].last)
+            return &forms[i];
+    return NULL;
+}
+
+/* Moves over one object, of an array over its header only: *inside more objects follow. Returns
+   false when the bytes are not there, or it is none that a frame has. */
+static bool skip_object(const unsigned char **at, const unsigned char *end, size_t *inside)
+{
+    const struct form *form = form_of(**at);
+    size_t length;
+
+    *inside = 0;
+    if (form == NULL || (size_t)(end - *at) < 1u + form->length_bytes)
+        return false;
+    length = *(*at)++ & form->in_tag;
+    for (int i = 0; i < form->length_bytes; i++)
+        length = length << 8 | *(*at)++;
+    if (form->is_array)
+        *inside = length;
+    else if (length + form->number_bytes <= (size_t)(end - *at))
+        *at += length + form->number_bytes;
+    else
+        return false;
+    return true;
+}
+
+/*
+ * Whether the next object is whole, as far as its headers say. msgpack takes memory for what the
+ * header of an array claims before it looks for it: a few bytes could claim 100 GB.
+ */
+static bool claims_are_met(struct slice rest)
+{
+    const unsigned char *at = (const unsigned char *)rest.data, *end = at + rest.length;
+    size_t objects = 1, inside;
+
+    for (; objects > 0; objects += inside - 1)
+        if (objects > (size_t)(end - at) || !skip_object(&at, end, &inside))
+            return false;
+    return true;
+}
+
 int frame_reader_next(struct frame_reader *reader, struct frame *frame)
 {
     msgpack_object object;
@@ -329,6 +391,8 @@ int frame_reader_next(struct frame_reader *reader, struct frame *frame)
 
     if (reader->at >= reader->entry.length)
         return 0;
+    if (!claims_are_met(frame_reader_rest(reader)))
+        return -EBADMSG;
     msgpack_zone_clear(reader->zone);
     result = msgpack_unpack(reader->entry.data, reader->entry.length, &reader->at, reader->zone,
                             &object);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <malloc.h>
 #include <msgpack.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,14 +86,6 @@ static void assert_frames_equal(const struct frame *a, const struct frame *b)
 #undef NUMBER
 #undef U64S
     }
-}
-
-/* msgpack asks for the memory that an array claims to need: gigabytes refused are an entry refused,
-   also in a build with sanitizers. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "allocator_may_return_null=1";
 }
 
 static struct frame_reader *reader;
@@ -381,6 +374,29 @@ static void test_what_is_no_frame_is_refused(void **state)
         assert_int_equal(read_entry(cases[i].bytes, cases[i].length), -EBADMSG);
 }
 
+/* A few bytes that claim to be the beginning of gigabytes. */
+static void test_claims_cost_no_memory(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t length;
+    } cases[] = {
+        {"\xdd\x00\x10\x00\x00\xcd\x01\x2c", 8},                      /* 24 MB of elements */
+        {"\xdd\x7f\xff\xff\xff\xcd\x01\x2c", 8},                      /* 48 GB */
+        {"\x92\xdd\x00\x10\x00\x00\xdd\x00\x10\x00\x00\x01", 12},     /* one in another */
+        {"\x92\xcd\x01\x2c\xdf\x00\x10\x00\x00\x01\x01", 11},         /* a map */
+        {"\x92\xcd\x01\x2c\xdd\xff\xff\xff\xff\x01\x01\x01\x01", 13}, /* 96 GB, a field */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t before = mallinfo2().hblkhd;
+
+        assert_int_equal(read_entry(cases[i].bytes, cases[i].length), -EBADMSG);
+        assert_true(mallinfo2().hblkhd <= before);
+    }
+}
+
 static void test_text_is_not_bytes_and_bytes_are_not_text(void **state)
 {
     /* PRESENCE_SET: connection, user, status, metadata. */
@@ -471,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_every_wrong_type_is_refused),
         cmocka_unit_test(test_a_whole_body_must_be_consumed),
         cmocka_unit_test(test_what_is_no_frame_is_refused),
+        cmocka_unit_test(test_claims_cost_no_memory),
         cmocka_unit_test(test_text_is_not_bytes_and_bytes_are_not_text),
         cmocka_unit_test(test_flipped_bits_do_no_harm),
         cmocka_unit_test(test_frames_in_words),
