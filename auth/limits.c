@@ -1,11 +1,9 @@
 #include "auth/limits.h"
 
+#include "common/table.h"
 #include "common/xalloc.h"
 
 #include <stdlib.h>
-
-#define uthash_fatal(message) abort() /* malloc failed */
-#include <uthash.h>
 
 struct limit {
     UT_hash_handle hh;   /* in the order of last use */

@@ -1,11 +1,11 @@
 #include "gateway/pattern_trie.h"
 
+#include "common/table.h"
 #include "common/topic.h"
 #include "common/xalloc.h"
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <uthash.h>
 
 struct node {
     struct node *parent;

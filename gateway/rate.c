@@ -1,10 +1,10 @@
 #include "gateway/rate.h"
 
+#include "common/table.h"
 #include "common/xalloc.h"
 
 #include <stdlib.h>
 #include <sys/queue.h>
-#include <uthash.h>
 
 struct rate_user {
     struct rate_bucket buckets[RATE_USER_BUCKETS];

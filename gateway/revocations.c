@@ -1,11 +1,9 @@
 #include "gateway/revocations.h"
 
+#include "common/table.h"
 #include "common/xalloc.h"
 
 #include <stdlib.h>
-
-#define uthash_fatal(message) abort() /* malloc failed */
-#include <uthash.h>
 
 struct revocation {
     UT_hash_handle hh; /* keeps the order of addition */

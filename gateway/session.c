@@ -1,6 +1,7 @@
 #include "gateway/session.h"
 
 #include "common/log.h"
+#include "common/table.h"
 #include "common/xalloc.h"
 #include "gateway/connection.h"
 #include "gateway/delivery.h"
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <uthash.h>
 
 /* Every session is visited in each second, some of them at a time: nine parts, because a busy loop
  * makes each of them a little late. */

@@ -7,11 +7,11 @@
 #define GATEWAY_TOPIC_INDEX_H
 
 #include "common/slice.h"
+#include "common/table.h"
 #include "gateway/pattern_trie.h"
 
 #include <stdint.h>
 #include <sys/queue.h>
-#include <uthash.h>
 
 struct session;
 struct topic_change;
