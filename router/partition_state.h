@@ -6,11 +6,11 @@
 #define ROUTER_PARTITION_STATE_H
 
 #include "common/buffer.h"
+#include "common/table.h"
 #include "router/effects.h"
 #include "router/partition.h"
 
 #include <sys/queue.h>
-#include <uthash.h>
 
 /* An entry of `in` that was read and is not applied yet. */
 struct input {

@@ -5,10 +5,10 @@
 #ifndef ROUTER_STATE_H
 #define ROUTER_STATE_H
 
+#include "common/table.h"
 #include "router/engine.h"
 
 #include <sys/queue.h>
-#include <uthash.h>
 
 /* A dead gateway's number stays this long: one that was buried by mistake goes on from it
  * (delivery.md, S10). */
