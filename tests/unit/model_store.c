@@ -515,6 +515,33 @@ void model_commit_destroy(struct model_commit **commit)
     *commit = NULL;
 }
 
+size_t model_commit_keys(const struct model_commit *commit, const struct slice **keys)
+{
+    *keys = commit->keys;
+    return commit->key_count;
+}
+
+struct slice model_commit_packed(const struct model_commit *commit)
+{
+    return commit->packed;
+}
+
+size_t model_commit_attachments(const struct model_commit *commit, const struct slice **texts)
+{
+    *texts = commit->attachments;
+    return commit->attachment_count;
+}
+
+uint64_t model_commit_number(const struct model_commit *commit)
+{
+    return commit->commit;
+}
+
+const struct number *model_commit_position(const struct model_commit *commit)
+{
+    return commit->has_position ? &commit->position : NULL;
+}
+
 /* What commit.lua would call BADEFFECT is a failed assertion: the engine makes none. */
 static void read_effect(const struct model_commit *commit, const msgpack_object *effect,
                         uint64_t *opcode, struct arguments *a)

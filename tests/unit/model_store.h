@@ -29,6 +29,13 @@ enum model_result { MODEL_OK, MODEL_DONE, MODEL_STALE, MODEL_LOST, MODEL_FAILED 
 /* MODEL_FAILED: it ran, and an effect was refused; model_store_problem says which. */
 enum model_result model_store_run(struct model_store *, const struct model_commit *);
 const char *model_store_problem(const struct model_store *);
+/* For a real Redis: the keys, and the arguments from the packed list on. */
+size_t model_commit_keys(const struct model_commit *, const struct slice **keys);
+struct slice model_commit_packed(const struct model_commit *);
+size_t model_commit_attachments(const struct model_commit *, const struct slice **texts);
+uint64_t model_commit_number(const struct model_commit *);
+/* NULL if it is unchanged. */
+const struct number *model_commit_position(const struct model_commit *);
 
 struct model_taken {
     uint64_t epoch;
