@@ -225,27 +225,33 @@ class Drill:
     # ---- rest -----------------------------------------------------------------------------------
 
     async def settle(self):
-        """No more sending, no more faults: what must be true then."""
+        """
+        No more sending, no more faults: what must be true then. Returns how long it took until gateways were ready, clients
+        had their answers, and the keys were at rest.
+        """
         for client in self.clients:
             client.sending = False
         while self._recoveries:
             await asyncio.wait(self._recoveries)
-        started = time.monotonic()
+        times = [time.monotonic()]
         try:
             await self._until(lambda: not self._busy and all(
                 process.is_alive() for process in self.stack.processes), "all processes live")
             await asyncio.to_thread(self.await_ready)
+            times.append(time.monotonic())
             await self._until(lambda: all(client.is_settled() for client in self.clients),
                               "all clients are settled")
         except AssertionError as problem:
             self.findings.append(("unsettled", str(problem)))
             self.findings += [("unsettled", client.state()) for client in self.clients
                               if not client.is_settled()]
+        times.append(time.monotonic())
         await self.inspect()
+        times.append(time.monotonic())
         self.recorder.write("quiet", away=sorted(self.away_users()))
         self.memory.append({process.name: resident_kb(process)
                             for process in self.stack.processes})
-        return time.monotonic() - started
+        return " + ".join(f"{later - before:.1f}" for before, later in zip(times, times[1:]))
 
     def await_ready(self):
         for gateway in self.stack.gateways:
@@ -311,8 +317,8 @@ class Drill:
         settled = await self.settle()
         self.judge()
         last = faults[-1].number + 1
-        say(f"{last} faults, {len(self.recorder.events)} events, settled in {settled:.1f} s, "
-            f"{len(self.findings)} findings")
+        say(f"{last} faults, {len(self.recorder.events)} events, {len(self.findings)} findings; "
+            f"at rest after {settled} s")
 
     def stop_for_long(self, fault):
         process = self._pick("routers" if self.options.long_stops % 2 else "gateways", fault)

@@ -10,5 +10,5 @@ def test_faults_lose_nothing(capsys):
     with capsys.disabled():
         print()
         findings = run(argparse.Namespace(
-            seed=3, faults=40 if "asan" in BUILD else 200, batch=20, long_stops=0, keep=None))
+            seed=3, faults=60 if "asan" in BUILD else 200, batch=20, long_stops=0, keep=None))
     assert findings == []
