@@ -3,6 +3,7 @@
 #include "common/buffer.h"
 #include "common/deployment.h"
 #include "common/log.h"
+#include "common/name_claim.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -60,6 +61,7 @@ static void finish(struct process *process)
     process->finished = true;
     process->kind->on_finish(process);
     bus_destroy(&process->bus);
+    name_claim_destroy(&process->claim);
     uv_close((uv_handle_t *)&process->agreement, NULL);
     for (int i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&process->signals[i], NULL);
@@ -88,6 +90,27 @@ static void get_ready(struct process *process)
     buffer_finish(&error);
 }
 
+static void on_up(struct process *process)
+{
+    if (!process->finished && process->kind->on_up != NULL)
+        process->kind->on_up(process);
+}
+
+static void on_named(void *arg, const char *holder)
+{
+    struct process *process = arg;
+    char line[256];
+
+    if (holder != NULL) {
+        snprintf(line, sizeof(line), "another process is called %s: %s (kind, host, pid)",
+                 process->name, holder);
+        fail(process, "TRUNKLINE_NAME: ", slice_text(line));
+        return;
+    }
+    get_ready(process);
+    on_up(process);
+}
+
 static void on_agreed(void *arg, const char *error)
 {
     struct process *process = arg;
@@ -101,12 +124,13 @@ static void on_agreed(void *arg, const char *error)
     if (process->agreed)
         return;
     process->agreed = true;
-    if (process->ready)
+    if (process->ready) {
         log_info("Redis is back");
-    else
-        get_ready(process);
-    if (!process->finished && process->kind->on_up != NULL)
-        process->kind->on_up(process);
+        on_up(process);
+    } else if (process->claim == NULL) {
+        process->claim = name_claim_create(&process->loop, process->bus, &process->deployment,
+                                           process->kind->name, process->name, on_named, process);
+    }
 }
 
 static void on_bus_up(void *arg)
@@ -184,6 +208,7 @@ static void start(struct process *process)
     process->agreement.data = process;
     uv_timer_start(&process->agreement, on_agreement_timer, AGREEMENT_MS, AGREEMENT_MS);
     process->bus = bus_create(&process->loop, &options);
+    name_claim_add_script(process->bus);
     if (process->kind->on_start(process, &error) < 0)
         fail(process, "", buffer_slice(&error));
     buffer_finish(&error);

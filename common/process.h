@@ -43,6 +43,7 @@ struct process {
     struct deployment deployment;
     char name[64];
     struct bus *bus;
+    struct name_claim *claim;
 
     uv_signal_t signals[2];
     uv_timer_t agreement;

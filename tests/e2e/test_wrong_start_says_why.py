@@ -80,6 +80,22 @@ def test_another_number_of_partitions(environment, process):
 
 
 @pytest.mark.parametrize("process", ["gateway", "router", "auth"])
+def test_another_version(environment, shared_stack, process):
+    shared_stack.redis.command("HSET", "other:deployment", "partitions", "16",
+                               "hash_key", "00" * 16, "frame_version", "999", "created", "1")
+    lines = last_words(process, {**environment, "TRUNKLINE_PREFIX": "other:"})
+    assert len(lines) == 1, lines
+    assert "999" in lines[0]
+
+
+@pytest.mark.parametrize("process", ["gateway", "router", "auth"])
+def test_name_of_another_process(environment, process):
+    lines = last_words(process, {**environment, "TRUNKLINE_NAME": "gateway-1"})
+    assert len(lines) == 1, lines
+    assert "gateway-1" in lines[0] and "TRUNKLINE_NAME" in lines[0]
+
+
+@pytest.mark.parametrize("process", ["gateway", "router", "auth"])
 def test_unknown_argument(environment, process):
     assert any("--nonsense" in line for line in last_words(process, environment, "--nonsense"))
 
