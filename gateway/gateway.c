@@ -10,6 +10,13 @@ struct metric gateway_metrics[GATEWAY_METRICS] = {
 #undef METRIC
 };
 
+/* All partitions answer and little is held back: then it is for memory that credit is refused. */
+bool gateway_can_free(const struct gateway *gateway)
+{
+    return uplink_partitions_answering(gateway->uplink) == gateway->deployment.partitions &&
+           uplink_held_bytes(gateway->uplink) <= (uint64_t)gateway->settings.credit;
+}
+
 void gateway_refresh_metrics(const struct gateway *gateway)
 {
     gateway_metrics[GATEWAY_CONNECTIONS].value = sessions_count(gateway->sessions);

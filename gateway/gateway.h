@@ -43,6 +43,11 @@ static inline void gateway_count(enum gateway_metric metric, uint64_t more)
     gateway_metrics[metric].value += more;
 }
 
+/*
+ * Whether a client's frame that frees memory may be taken although there is no credit: Redis may be
+ * at its maxmemory, and stays there unless acknowledgements get in and users who fetch their mail.
+ */
+bool gateway_can_free(const struct gateway *);
 /* Brings the gauges up to date. */
 void gateway_refresh_metrics(const struct gateway *);
 

@@ -108,7 +108,7 @@ void handshake_accept(struct handshake *handshake, struct identity *identity, ui
         .rest = arrival_rest(arrival),
     };
 
-    if (!uplink_has_credit(gateway->uplink, partition)) {
+    if (!uplink_has_credit(gateway->uplink, partition) && !gateway_can_free(gateway)) {
         identity_finish(identity);
         handshake_refuse(handshake, 503, "the service cannot take this user at the moment");
         return;

@@ -343,7 +343,8 @@ void realtime_do_ack(struct realtime_request *request)
         realtime_refuse_field(request, "message_id", "an id has 1 to 128 bytes");
         return;
     }
-    if (!(session->flags & CONNECTION_FLAG_ACK) || !has_credit(request, session->partition))
+    if (!(session->flags & CONNECTION_FLAG_ACK) ||
+        (!gateway_can_free(session->gateway) && !has_credit(request, session->partition)))
         return;
     frame = (struct frame){
         .type = FRAME_MESSAGE_ACK,

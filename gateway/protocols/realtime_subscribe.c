@@ -177,6 +177,14 @@ static void write_names(struct buffer *out, const struct names *names)
     buffer_append_byte(out, ']');
 }
 
+static bool has_credit(const struct realtime_request *request, const struct names *names, bool want)
+{
+    const struct gateway *gateway = request->session->gateway;
+
+    return topics_has_credit(gateway->topics, names->names, names->count) ||
+           (!want && gateway_can_free(gateway));
+}
+
 static bool has_room(const struct realtime_request *request, const struct buffer *topics)
 {
     size_t held = request->state->changes_bytes;
@@ -200,14 +208,13 @@ static void apply(const struct realtime_request *request, const struct names *na
 
 static void change_subscriptions(const struct realtime_request *request, bool want)
 {
-    struct topics *topics = request->session->gateway->topics;
     struct buffer written = {0};
     struct names names = {0};
 
     if (!read_names(request, want, &names))
         return;
     write_names(&written, &names);
-    if (!topics_has_credit(topics, names.names, names.count) || !has_room(request, &written))
+    if (!has_credit(request, &names, want) || !has_room(request, &written))
         realtime_unavailable(request);
     else if (!want || check_count(request, &names))
         apply(request, &names, &written, want);

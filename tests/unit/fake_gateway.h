@@ -44,6 +44,7 @@ static struct {
     struct fake_session *sessions[FAKE_SESSIONS];
     bool no_credit;
     uint32_t no_credit_at; /* of one partition, when not 0 */
+    bool can_free;
     enum verifier_result token_result;
     const char *token_user;
     int refused_status; /* of the last handshake; 0: accepted */
@@ -81,6 +82,12 @@ bool uplink_has_credit(const struct uplink *uplink, uint32_t partition)
 {
     (void)uplink;
     return !fake.no_credit && (fake.no_credit_at == 0 || fake.no_credit_at != partition);
+}
+
+bool gateway_can_free(const struct gateway *gateway)
+{
+    (void)gateway;
+    return fake.can_free;
 }
 
 /* The frame, valid until the next call. */

@@ -645,6 +645,25 @@ static void test_no_credit(void **state)
     assert_int_equal(topics_count(alice), 0);
 }
 
+/* Redis is full: what makes room there is taken all the same. */
+static void test_no_credit_but_to_free(void **state)
+{
+    (void)state;
+    say("{\"type\":\"Subscribe\",\"data\":{\"topics\":[\"a\"]}}");
+    sync_all();
+    fake_forget_messages(alice);
+    fake.no_credit = fake.can_free = true;
+    say("{\"type\":\"Ack\",\"data\":{\"message_id\":\"dm_1\"}}");
+    sent(FRAME_MESSAGE_ACK);
+    say("{\"type\":\"Unsubscribe\",\"data\":{\"topics\":[\"a\"]}}");
+    assert_true(fake.frame_count > 0);
+    fake_forget_frames();
+    expect(NULL);
+    say("{\"type\":\"Subscribe\",\"data\":{\"topics\":[\"a\"]}}");
+    assert_int_equal(fake.frame_count, 0);
+    assert_int_equal(fake_message_count(alice), 1);
+}
+
 static size_t say_until_limited(const char *text, size_t most)
 {
     size_t done = 0;
@@ -765,6 +784,7 @@ int main(void)
         SCENE(test_presence),
         SCENE(test_client_ack),
         SCENE(test_no_credit),
+        SCENE(test_no_credit_but_to_free),
         SCENE(test_rate_limits),
         SCENE(test_connections_of_a_user_share_limits),
         SCENE(test_waiting_requests_are_limited),
