@@ -1,5 +1,6 @@
 #include "gateway/http.h"
 
+#include "common/bus.h"
 #include "common/metrics.h"
 #include "gateway/uplink.h"
 
@@ -73,13 +74,18 @@ static int healthz_page(const struct gateway *gateway, struct buffer *body)
 
 /* It can take clients. Red only when no partition answers: one silent partition must not take every
  * gateway out of the balancer. */
+/* Red when no partition answers (one that is silent alone is a metric and an alarm: else one lease
+ * time would take every gateway out of the balancer), with the hop that is at fault. */
 static int readyz_page(const struct gateway *gateway, struct buffer *body)
 {
     uint32_t answering = uplink_partitions_answering(gateway->uplink);
-    const char *word = gateway->draining ? "draining" : answering ? "ready" : "unavailable";
+    const char *status = gateway->draining ? "draining" : answering ? "ready" : "unavailable";
 
-    buffer_appendf(body, "{\"status\":\"%s\",\"partitions_answering\":%u,\"partitions\":%u}\n",
-                   word, answering, gateway->deployment.partitions);
+    buffer_appendf(body, "{\"status\":\"%s\",\"partitions_answering\":%u,\"partitions\":%u", status,
+                   answering, gateway->deployment.partitions);
+    if (answering == 0)
+        buffer_appendf(body, ",\"hop\":\"%s\"", bus_is_up(gateway->bus) ? "router" : "redis");
+    buffer_append_text(body, "}\n");
     return answering && !gateway->draining ? 200 : 503;
 }
 
