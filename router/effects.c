@@ -2,7 +2,9 @@
 
 #include "common/xalloc.h"
 
+#include <inttypes.h>
 #include <msgpack.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* The list's header is written last, into the room left for it: array 32, big-endian count. */
@@ -157,14 +159,10 @@ void effects_text(struct effects *effects, struct slice text)
 
 void effects_u64(struct effects *effects, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    char digits[24];
+    int length = snprintf(digits, sizeof(digits), "%" PRIu64, value);
 
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    effects_text(effects, slice_of(digits + at, sizeof(digits) - at));
+    effects_text(effects, slice_of(digits, (size_t)length));
 }
 
 void effects_number(struct effects *effects, struct number number)
