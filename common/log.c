@@ -47,9 +47,21 @@ bool log_enabled(enum log_level level)
     return level <= log_state.level;
 }
 
+/* Names and errors that others chose must not begin lines of their own, speak to a terminal, or be
+   no JSON. */
+static void append_printable(struct buffer *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text >= ' ' && *text <= '~')
+            buffer_append_byte(out, *text);
+        else
+            buffer_appendf(out, "\\x%02x", (unsigned char)*text);
+    }
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
-    struct buffer line = {0};
+    struct buffer line = {0}, printable = {0};
     char text[1024];
     char stamp[32];
     struct timespec now;
@@ -61,6 +73,7 @@ void log_line(enum log_level level, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    append_printable(&printable, text);
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
@@ -68,14 +81,17 @@ void log_line(enum log_level level, const char *format, ...)
         buffer_appendf(
             &line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"process\":\"%s\",\"text\":", stamp,
             now.tv_nsec / 1000000, level_names[level], log_state.name);
-        buffer_append_json_string(&line, slice_text(text));
+        buffer_append_json_string(&line, buffer_slice(&printable));
         buffer_append_text(&line, "}\n");
     } else {
-        buffer_appendf(&line, "%s.%03ldZ %-5s %s: %s\n", stamp, now.tv_nsec / 1000000,
-                       level_names[level], log_state.name, text);
+        buffer_appendf(&line, "%s.%03ldZ %-5s %s: ", stamp, now.tv_nsec / 1000000,
+                       level_names[level], log_state.name);
+        buffer_append_slice(&line, buffer_slice(&printable));
+        buffer_append_byte(&line, '\n');
     }
     /* One write, so that lines of several processes on one terminal stay whole. */
     if (write(STDERR_FILENO, line.data, line.length) < 0)
         errno = 0;
     buffer_finish(&line);
+    buffer_finish(&printable);
 }
