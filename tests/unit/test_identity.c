@@ -110,8 +110,6 @@ static const struct {
      VERIFIER_SIGNATURE},
     {"RS512 header", "{\"alg\":\"RS512\",\"kid\":\"k1\"}", "{" SUB "," EXP "}", SIGN_KEY,
      VERIFIER_SIGNATURE},
-    {"lower case", "{\"alg\":\"rs256\",\"kid\":\"k1\"}", "{" SUB "," EXP "}", SIGN_KEY,
-     VERIFIER_SIGNATURE},
     {"no alg", "{\"kid\":\"k1\"}", "{" SUB "," EXP "}", SIGN_KEY, VERIFIER_MALFORMED},
     {"alg is a number", "{\"alg\":1,\"kid\":\"k1\"}", "{" SUB "," EXP "}", SIGN_KEY,
      VERIFIER_MALFORMED},
@@ -174,6 +172,19 @@ static void a_key_decides_what_is_a_signature(void **state)
             fail_msg("%s: %d instead of %d", rsa_cases[i].what, result, rsa_cases[i].expected);
         buffer_finish(&token);
     }
+}
+
+/* libjwt 1.10 knows the algorithm in any case, 1.17 does not. */
+static void an_algorithm_in_lower_case_is_refused(void **state)
+{
+    struct buffer token = {0};
+    enum verifier_result result;
+
+    (void)state;
+    make_token(&token, "{\"alg\":\"rs256\",\"kid\":\"k1\"}", "{" SUB "," EXP "}", SIGN_KEY);
+    result = check(rsa_keys, &no_rules, buffer_slice(&token));
+    assert_true(result == VERIFIER_SIGNATURE || result == VERIFIER_MALFORMED);
+    buffer_finish(&token);
 }
 
 static const struct {
@@ -399,6 +410,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_decides_what_is_a_signature),
+        cmocka_unit_test(an_algorithm_in_lower_case_is_refused),
         cmocka_unit_test(with_a_secret_only_hs256_counts),
         cmocka_unit_test(issuer_and_audience_are_checked_when_set),
         cmocka_unit_test(the_identity_has_all_claims),
