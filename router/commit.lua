@@ -33,7 +33,8 @@ local operations = {
 -- Decoding is all or nothing: everything is looked at before anything is written.
 local effects = cmsgpack.unpack(ARGV[7])
 for i = 1, #effects do
-    if not operations[effects[i][1]] or not KEYS[effects[i][2]] then
+    local effect = effects[i]
+    if not operations[effect[1]] or not KEYS[effect[2]] or (effect[1] == 12 and not ARGV[7 + effect[5]]) then
         return redis.error_reply('BADEFFECT effect ' .. i .. ' is not one this version knows')
     end
 end
@@ -45,8 +46,8 @@ for i = 1, #effects do
     if not ok then
         failed = failed + 1
         if type(problem) == 'table' then problem = problem.err end
-        call('XADD', dead, 'MAXLEN', '~', '1000', '*', 'what', 'effect', 'key', KEYS[effect[2]],
-             'opcode', tostring(effect[1]), 'problem', tostring(problem))
+        redis.pcall('XADD', dead, 'MAXLEN', '~', '1000', '*', 'what', 'effect', 'key', KEYS[effect[2]],
+                    'opcode', tostring(effect[1]), 'problem', tostring(problem))
     end
 end
 if position ~= '' then
