@@ -51,6 +51,11 @@ class ExactProtocol(WebSocketClientProtocol):
             pass
         super().connection_lost(None)
 
+    def fail_connection(self, code=1006, reason=""):
+        """A write that failed must not end the reading of what came before."""
+        if code != 1006 or not self.transport.is_closing():
+            super().fail_connection(code, reason)
+
     def cut(self):
         """
         An end without a word, but to the byte: after shutdown() TCP takes nothing more, and what it has taken can still be read.
