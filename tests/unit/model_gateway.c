@@ -370,7 +370,7 @@ const struct buffer *model_gateway_next(struct model_gateway *gateway, uint64_t 
 
 void model_gateway_sent(struct model_gateway *gateway, enum model_fate fate)
 {
-    if (fate != FATE_SENT)
+    if (fate != FATE_SENT && fate != FATE_FORGOTTEN)
         return; /* again, from this one on */
     if (gateway->announcing)
         gateway->next_chunk++;

@@ -30,8 +30,8 @@ struct model_listener {
 };
 
 /* What becomes of an entry: in `in` and answered; never there; there, but the answer was lost; not
- * there yet (the test adds it later). */
-enum model_fate { FATE_SENT, FATE_REFUSED, FATE_ANSWER_LOST, FATE_LATE };
+ * there yet (the test adds it later); answered, and lost all the same (a Redis that forgets). */
+enum model_fate { FATE_SENT, FATE_REFUSED, FATE_ANSWER_LOST, FATE_LATE, FATE_FORGOTTEN };
 
 struct model_gateway *model_gateway_create(struct model_store *, const char *id,
                                            const struct model_listener *);

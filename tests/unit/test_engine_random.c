@@ -470,6 +470,8 @@ static enum model_fate pick_fate(struct sim *sim)
         return FATE_REFUSED;
     if (rarely(sim, 200))
         return FATE_ANSWER_LOST;
+    if (rarely(sim, 100))
+        return FATE_FORGOTTEN;
     if (sim->late_entry_count < LATE_MAX && rarely(sim, 100))
         return FATE_LATE;
     return FATE_SENT;
