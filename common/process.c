@@ -126,6 +126,7 @@ static void on_agreed(void *arg, const char *error)
     process->agreed = true;
     if (process->ready) {
         log_info("Redis is back");
+        process->away[0] = '\0';
         on_up(process);
     } else if (process->claim == NULL) {
         process->claim = name_claim_create(&process->loop, process->bus, &process->deployment,
@@ -162,7 +163,10 @@ static void on_bus_down(void *arg, const char *reason)
         fail(process, "TRUNKLINE_REDIS: ", slice_text(reason));
         return;
     }
-    log_warn("Redis is away: %s", reason);
+    /* Each try to come back fails; only another reason is news. */
+    if (strncmp(process->away, reason, sizeof(process->away) - 1) != 0)
+        log_warn("Redis is away: %s", reason);
+    snprintf(process->away, sizeof(process->away), "%s", reason);
     if (process->kind->on_down != NULL)
         process->kind->on_down(process, reason);
 }

@@ -49,6 +49,7 @@ struct process {
     uv_timer_t agreement;
     bool agreed; /* on this connection to Redis */
     bool ready, stopping, finished;
+    char away[256]; /* why Redis is; empty when it is not */
     int status;
 };
 
