@@ -1537,6 +1537,7 @@ static void an_announcement_confirms_what_was_seen(void **state)
     listed(G2, 1, "bob", last_delivery(G2));
     end_announcement(G2);
     deaf(G2);
+    assert_int_equal(output_count(G2), 1);
     assert_int_equal(sizes().pending, 0);
     expect_mailbox("bob", "");
 }
