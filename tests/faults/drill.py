@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """
-Seeded faults against a whole stack under traffic; the journals of its clients are judged and its Redis is inspected after each
-batch. Exit 1 when anything was lost, doubled, out of order, or left over.
+Seeded faults against a whole stack under traffic; the journals of its clients are judged and its
+Redis is inspected after each batch. Exit 1 when anything was lost, doubled, out of order, or left
+over.
 
     tests/faults/drill.py [--seed 1] [--faults 200] [--batch 20] [--long-stops 0] [--keep DIRECTORY]
 
-The same seed gives the same faults in the same order to the same processes; what happens in between is up to the scheduler.
+The same seed gives the same faults in the same order to the same processes; what happens in between
+is up to the scheduler.
 """
 
 import argparse
@@ -226,8 +228,8 @@ class Drill:
 
     async def settle(self):
         """
-        No more sending, no more faults: what must be true then. Returns how long it took until gateways were ready, clients
-        had their answers, and the keys were at rest.
+        No more sending, no more faults: what must be true then. Returns how long it took until
+        gateways were ready, clients had their answers, and the keys were at rest.
         """
         for client in self.clients:
             client.sending = False

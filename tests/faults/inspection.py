@@ -1,9 +1,10 @@
 """
-What the keys of a stack at rest must look like (delivery.md, I1 to I8, as far as Redis shows them). A Snapshot is all keys as
-of one moment; a check is a function of it that yields a sentence for each thing that is wrong.
+What the keys of a stack at rest must look like (delivery.md, I1 to I8, as far as Redis shows them).
+A Snapshot is all keys as of one moment; a check is a function of it that yields a sentence for each
+thing that is wrong.
 
-At rest: no client sends, all that was stopped goes on again, the dead are buried. Heartbeats and the renewal of leases never
-rest, so a check passes as soon as one snapshot is clean.
+At rest: no client sends, all that was stopped goes on again, the dead are buried. Heartbeats and
+the renewal of leases never rest, so a check passes as soon as one snapshot is clean.
 """
 
 import collections
@@ -202,8 +203,9 @@ def partitions_are_owned(snapshot):
             yield f"{index}: nobody holds the lease"
             continue
         held[lease] += 1
-        if lease != p.get("state").get(b"owner"):
-            yield f"{index}: {lease} holds the lease, the state names {p.get('state').get(b'owner')}"
+        owner = p.get("state").get(b"owner")
+        if lease != owner:
+            yield f"{index}: {lease} holds the lease, the state names {owner}"
         if snapshot.now_ms - int(float(signs.get(lease, 0))) > ROUTER_SIGN_MS:
             yield f"{index}: the owner {lease.decode()} gives no sign of life"
         if process_of(lease) not in snapshot.processes(b"router"):

@@ -1,6 +1,7 @@
 """
-Clients of the realtime protocol that write down what they did and what they saw (judge.py says how). What a journal has of a
-connection is exact: all that this machine's TCP took for it is read, however the connection ends.
+Clients of the realtime protocol that write down what they did and what they saw (judge.py says
+how). What a journal has of a connection is exact: all that this machine's TCP took for it is read,
+however the connection ends.
 """
 
 import asyncio
@@ -38,8 +39,8 @@ class Recorder:
 
 class ExactProtocol(WebSocketClientProtocol):
     """
-    Reads what has come before an error is looked at. The gateway counts what our TCP has taken as received, and asyncio would
-    throw it away.
+    Reads what has come before an error is looked at. The gateway counts what our TCP has taken as
+    received, and asyncio would throw it away.
     """
 
     def connection_lost(self, exc):
@@ -58,7 +59,8 @@ class ExactProtocol(WebSocketClientProtocol):
 
     def cut(self):
         """
-        An end without a word, but to the byte: after shutdown() TCP takes nothing more, and what it has taken can still be read.
+        An end without a word, but to the byte: after shutdown() TCP takes nothing more, and what it
+        has taken can still be read.
         """
         self.resume()
         try:
@@ -81,8 +83,8 @@ class ExactProtocol(WebSocketClientProtocol):
 
 class Client:
     """
-    One device of a user: always connected to some gateway unless `away`, and sending as long as `sending`. What was not
-    answered is sent again, in order, before anything new.
+    One device of a user: always connected to some gateway unless `away`, and sending as long as
+    `sending`. What was not answered is sent again, in order, before anything new.
     """
 
     def __init__(self, recorder, name, user, token, addresses, *, seed, acknowledges=False,
@@ -174,8 +176,9 @@ class Client:
         acknowledges = "&ack=1" if self.acknowledges else ""
         return await connect(
             f"ws://{address}/ws?token={self._token}{acknowledges}",
-            create_protocol=ExactProtocol, open_timeout=HANDSHAKE_WITHIN, close_timeout=HANDSHAKE_WITHIN,
-            ping_interval=None, max_queue=None, max_size=None, compression=None)
+            create_protocol=ExactProtocol, open_timeout=HANDSHAKE_WITHIN,
+            close_timeout=HANDSHAKE_WITHIN, ping_interval=None, max_queue=None, max_size=None,
+            compression=None)
 
     async def _live(self, socket):
         self._connections += 1

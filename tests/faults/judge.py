@@ -1,17 +1,22 @@
 """
-The verdict over a journal: what a promise of delivery.md does not allow. Pure functions: a journal is a list of events in the
-order in which they happened (one process wrote all of them), each a dict with "event" and:
+The verdict over a journal: what a promise of delivery.md does not allow. Pure functions: a journal
+is a list of events in the order in which they happened (one process wrote all of them), each a dict
+with "event" and:
 
-    open      conn user                     a client is connected
-    welcome   conn id                       its connection_id
-    closed    conn code                     nothing more comes on it
-    sent      conn kind id to number        kind "direct" (to: user) or "topic" (to: topic); a retry is one more of them;
-              [anonymous]                   its answers are not known
-    answer    conn id how [to]              delivered, queued, refused (not applied: 503), full (404, queued: false)
-    came      conn kind id sender to number [mid]  mid: the id it has in the protocol, id its own
-    subscribed conn topics                  the Status to it has come
+    open      conn user               a client is connected
+    welcome   conn id                 its connection_id
+    closed    conn code               nothing more comes on it
+    sent      conn kind id to number [anonymous]
+                                      kind "direct" (to: user) or "topic" (to: topic); a retry is
+                                      one more of them; answers to anonymous ones are not known
+    answer    conn id how [to]        delivered, queued, refused (503: not applied), full (404 with
+                                      queued: false)
+    came      conn kind id sender to number [mid]
+                                      mid: the id it has in the protocol; id: its own
+    subscribed conn topics            the Status to it has come
     presence  conn of status
-    quiet     [away]                        everything has settled: what came so far is confirmed, what was accepted is there
+    quiet     [away]                  everything has settled: what came so far is confirmed, what
+                                      was accepted is there
 
 Ids are unique in a journal. Numbers of a sender rise. A finding is (kind, sentence).
 """
@@ -29,7 +34,7 @@ class Journal:
         self.events = events
         self.user_of = {}                              # conn -> user
         self.sent = {}                                 # id -> the first send
-        self.tries = collections.defaultdict(list)     # id -> [(conn, place)], refused ones left out
+        self.tries = collections.defaultdict(list)     # id -> [(conn, place)], no refused ones
         self.answers = collections.defaultdict(list)   # id -> [(place, answer)]
         self.arrivals = collections.defaultdict(list)  # id -> [(place, conn)]
         self.opened, self.closed = {}, {}              # conn -> place
@@ -79,7 +84,8 @@ def lost(journal):
 
 def lost_on_topics(journal):
     """
-    A subscriber whose connection lives on gets all: one that may have missed something is closed (1012).
+    A subscriber whose connection lives on gets all: one that may have missed something is closed
+    (1012).
     """
     subscribers = collections.defaultdict(list)  # topic -> [(conn, place)]
     for place, event in enumerate(journal.events):
@@ -133,7 +139,8 @@ def _confirmed_before(journal, id, place, conn, seen, quiets):
 
 def reordered(journal):
     """
-    On one connection x came before y of the same sender, though on every connection by which x was sent y had been sent first.
+    On one connection x came before y of the same sender, though on every connection by which x was
+    sent y had been sent first.
     """
     newest = collections.defaultdict(list)  # (conn, sender, to) -> ids that came, numbers rising
     for event in journal.events:

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """
-Stands between processes and Redis and does to them what networks do. One link (port) for each process; commands come on
-standard input, one JSON object a line: {"link": "router-1", "fault": "hold", "seconds": 1.5}. Ends with its standard input.
+Stands between processes and Redis and does to them what networks do. One link (port) for each
+process; commands come on standard input, one JSON object a line: {"link": "router-1", "fault":
+"hold", "seconds": 1.5}. Ends with its standard input.
 
     proxy.py --upstream 127.0.0.1:6379 --link router-1=20001 --link gateway-1=20002
 
@@ -10,7 +11,8 @@ standard input, one JSON object a line: {"link": "router-1", "fault": "hold", "s
     cut_reply  the next script is run, and the connection ends before its reply
     half_reply the connection ends in the middle of the next reply
     half_request the connection ends in the middle of the next script's request
-    hold       the next script does not reach Redis, its connection ends; `seconds` later it is run on another one
+    hold       the next script does not reach Redis, its connection ends; `seconds` later it is run
+               on another one
     cut        every connection of the link ends
 """
 

@@ -1,4 +1,7 @@
-"""A whole deployment under a drill: several routers and gateways, each behind a link of the proxy, and a Redis that fsyncs."""
+"""
+A whole deployment under a drill: several routers and gateways, each behind a link of the proxy, and
+a Redis that fsyncs.
+"""
 
 import collections
 import json

@@ -1,4 +1,6 @@
-"""Each leftover, planted into the keys of a clean stack at rest, is named; the clean stack passes."""
+"""
+Each leftover, planted into the keys of a clean stack at rest, is named; the clean stack passes.
+"""
 
 import os
 import subprocess

@@ -23,7 +23,9 @@ def message(number):
 
 
 class Server:
-    """Welcomes, waits until it is told to, sends all messages at once, and resets the connection."""
+    """
+    Welcomes, waits until it is told to, sends all messages at once, and resets the connection.
+    """
 
     def __init__(self):
         self.may_send = asyncio.Event()
