@@ -35,7 +35,7 @@ PARTITION_KEYS = {
     "seen": ("hash", None), "mailbox": ("stream", "user"), "timers": ("zset", None),
     "recent": ("stream", None), "dead": ("stream", None), "forward": ("stream", "partition"),
 }
-GLOBAL_KEYS = {"deployment": "hash", "routers": "zset", "process": "hash"}
+GLOBAL_KEYS = {"deployment": "hash", "routers": "zset", "process": "hash", "name": "string"}
 CONNECTION_FLAG_ACK = 1
 
 
@@ -379,7 +379,7 @@ def users_have_one_partition(snapshot):
 def keys_end(snapshot):
     """What says that a process lives ends with it; nothing else ends by itself."""
     for (what, name), ttl in snapshot.ttl.items():
-        if (what == "process") == (ttl == -1):
+        if (what in ("process", "name")) == (ttl == -1):
             yield f"{what} {name} lives for {ttl} ms"
     for p in snapshot.all():
         for (what, name), ttl in p.ttl.items():

@@ -128,6 +128,7 @@ PLANTED = {
     "presence_is_true: a timer": keep(0, "timers", None, value={b"grace:carol": b"1"}),
     "users_have_one_partition": keep(1, "user", b"bob", value={b"status": b"offline"}),
     "keys_end": keep(None, "process", b"g", value={b"kind": b"gateway"}, ttl=-1),
+    "keys_end: name": keep(None, "name", b"g", value=b"gateway host 1", ttl=-1),
     "keys_end: lease": keep(0, "lease", None, value=ROUTER, ttl=-1),
     "keys_end: too early": keep(0, "mailbox", b"carol", value=[message()], ttl=5000),
 }
