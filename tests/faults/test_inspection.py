@@ -49,6 +49,7 @@ def clean():
     put((None, "routers", None), {ROUTER: b"%d" % (NOW - 100)}, -1)
     put((None, "process", b"r"), {b"kind": b"router"}, 9000)
     put((None, "process", b"g"), {b"kind": b"gateway"}, 9000)
+    put((None, "name", b"g"), b"gateway 17", 5000)
     put((0, "state", None), {b"epoch": b"9", b"commit": b"5", b"owner": ROUTER}, -1)
     put((0, "lease", None), ROUTER, 900)
     put((0, "in", None), [], -1)
@@ -129,6 +130,7 @@ PLANTED = {
     "users_have_one_partition": keep(1, "user", b"bob", value={b"status": b"offline"}),
     "keys_end": keep(None, "process", b"g", value={b"kind": b"gateway"}, ttl=-1),
     "keys_end: name": keep(None, "name", b"g", value=b"gateway host 1", ttl=-1),
+    "keys_end: name": keep(None, "name", b"g", value=b"gateway 17"),
     "keys_end: lease": keep(0, "lease", None, value=ROUTER, ttl=-1),
     "keys_end: too early": keep(0, "mailbox", b"carol", value=[message()], ttl=5000),
 }
