@@ -110,7 +110,8 @@ void engine_page(struct engine *, struct slice user, const struct engine_page_en
 size_t engine_finish(struct engine *);
 
 /* A page wanted: entries of mailbox:<user> above *after, ENGINE_PAGE_ENTRIES at most. False when
- * there is none (any more). Each is named once. */
+ * there is none (any more). Each is named once. Asked for when the commit has run, not before: a
+ * page without what that commit stored would be taken for the end of the mailbox. */
 #define ENGINE_PAGE_ENTRIES 256
 bool engine_next_page(struct engine *, struct slice *user, struct number *after);
 

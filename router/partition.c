@@ -487,10 +487,13 @@ static void on_committed(void *arg, const struct bus_reply *reply)
     }
     partition->committing = false;
     partition->committed_ms = uv_now(partition->router->loop);
-    if (partition->releasing)
+    if (partition->releasing) {
         release_lease(partition);
-    else
-        pump(partition);
+        return;
+    }
+    /* Only now: a page that was read before the commit ran would lack what it stored. */
+    ask_pages(partition);
+    pump(partition);
 }
 
 static void send_commit(struct partition *partition)
@@ -601,7 +604,6 @@ static void commit(struct partition *partition)
     apply_inputs(partition);
     engine_finish(partition->engine);
     send_commit(partition);
-    ask_pages(partition);
     router_count(ROUTER_COMMITS, 1);
     if (was_full && partition_wants_input(partition))
         reader_wake(partition->router->reader);
