@@ -34,9 +34,9 @@ struct session {
     /* First what the walk over all sessions looks at, each second. */
     struct session *next, *previous;
     enum session_state state;
-    uint32_t partition; /* of the user */
-    uint64_t heard_ms;  /* loop time (uv_now) of the last byte from the client */
-    uint64_t pinged_ms; /* loop time of our last ping; 0: none since heard_ms */
+    uint32_t partition;   /* of the user */
+    uint64_t heard_ms;    /* loop time (uv_now) of the last byte from the client */
+    uint64_t pinged_ms;   /* loop time of our last ping; 0: none since heard_ms */
     uint64_t tick_due_ms; /* loop time when protocol->on_tick wants to be called; set there */
     struct gateway *gateway;
     const struct protocol *protocol;

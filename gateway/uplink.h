@@ -21,7 +21,8 @@ void uplink_send_all(struct uplink *, const struct frame *);
 /*
  * Whether a client's frame may be taken. False while more than the credit is not accepted, the
  * partition has accepted nothing of what it was sent for 10 s or was never reached, Redis is away
- * for more than a second, or at its maxmemory. Frames that free memory (closed, written) are sent without asking.
+ * for more than a second, or at its maxmemory. Frames that free memory (closed, written) are sent
+ * without asking.
  */
 bool uplink_has_credit(const struct uplink *, uint32_t partition);
 /* Partitions that have this gateway announced and have accepted something within the last three
