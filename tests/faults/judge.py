@@ -3,7 +3,7 @@ The verdict over a journal: what a promise of delivery.md does not allow. Pure f
 is a list of events in the order in which they happened (one process wrote all of them), each a dict
 with "event" and:
 
-    open      conn user               a client is connected
+    open      conn user [ack]         a client is connected; ack: it acknowledges itself
     welcome   conn id                 its connection_id
     closed    conn code               nothing more comes on it
     sent      conn kind id to number [anonymous]
@@ -33,6 +33,7 @@ class Journal:
     def __init__(self, events):
         self.events = events
         self.user_of = {}                              # conn -> user
+        self.acknowledging = set()                     # users
         self.sent = {}                                 # id -> the first send
         self.tries = collections.defaultdict(list)     # id -> [(conn, place)], no refused ones
         self.answers = collections.defaultdict(list)   # id -> [(place, answer)]
@@ -43,6 +44,8 @@ class Journal:
 
     def _on_open(self, place, event):
         self.user_of[event["conn"]] = event["user"]
+        if event.get("ack"):
+            self.acknowledging.add(event["user"])
         self.opened[event["conn"]] = place
 
     def _on_closed(self, place, event):
@@ -132,7 +135,10 @@ def _confirmed_before(journal, id, place, conn, seen, quiets):
     for other, before in seen.items():
         if journal.user_of.get(other) != user or kind != "direct":
             continue
-        if any(before < quiet < journal.opened.get(conn, place) for quiet in quiets):
+        # Who acknowledges himself and stays away may not have had the time to.
+        if any(before < quiet < journal.opened.get(conn, place) and not (
+                user in journal.acknowledging and user in journal.events[quiet].get("away", ()))
+               for quiet in quiets):
             yield f"{id} came on {conn} again, confirmed on {other} long before"
             return
 

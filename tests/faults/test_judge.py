@@ -15,8 +15,8 @@ class Forgery:
         self.events.append({"event": event, **fields})
         return self
 
-    def open(self, conn, user=None):
-        self.add("open", conn=conn, user=user or conn[0])
+    def open(self, conn, user=None, ack=False):
+        self.add("open", conn=conn, user=user or conn[0], ack=ack)
         return self.add("welcome", conn=conn, id=f"uuid-{conn}")
 
     def close(self, conn):
@@ -67,6 +67,9 @@ CLEAN = {
         both().close("b1").send("a1", 1).answer("a1", 1, "queued").quiet("b"),
     "repeated on a new connection, unconfirmed":
         both().pass_on(1).close("b1").open("b2").come("b2", 1).quiet(),
+    "repeated to one who was away before he acknowledged":
+        Forgery().open("a1").open("b1", ack=True).pass_on(1).close("b1").quiet("b").open("b2")
+        .come("b2", 1).quiet(),
     "on two devices at once": both().open("b2").pass_on(1).come("b2", 1).quiet(),
     "on two devices, with a quiet between":
         both().open("b2").send("a1", 1).answer("a1", 1).come("b1", 1).quiet().come("b2", 1).quiet(),
@@ -105,6 +108,11 @@ FAULTY = {
     "doubled": both().pass_on(1).come("b1", 1).quiet(),
     "doubled after it was confirmed":
         both().pass_on(1).quiet().close("b1").open("b2").come("b2", 1).quiet(),
+    "doubled though TCP took it before he went away":
+        both().pass_on(1).close("b1").quiet("b").open("b2").come("b2", 1).quiet(),
+    "doubled though acknowledged":
+        Forgery().open("a1").open("b1", ack=True).pass_on(1).quiet().close("b1").open("b2")
+        .come("b2", 1).quiet(),
     "doubled on a topic": both().subscribe("b1", "t").send("a1", 1, "t", "topic").answer("a1", 1)
     .come("b1", 1, to="t", kind="topic").come("b1", 1, to="t", kind="topic").quiet(),
     "reordered": both().send("a1", 1).send("a1", 2).answer("a1", 1).answer("a1", 2).come("b1", 2)
