@@ -26,7 +26,7 @@ bool rate_is_full(const struct rate_bucket *, uint64_t now_us);
 
 /* Buckets of each user that has sessions here, or had and whose buckets are not full yet:
  * reconnecting fills none. */
-#define RATE_USER_BUCKETS 4
+#define RATE_USER_BUCKETS 5
 struct rate_users;
 struct rate_user;
 struct rate_users *rate_users_create(void);

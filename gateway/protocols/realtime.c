@@ -65,10 +65,15 @@ static void on_identify(struct handshake *handshake)
     enum verifier_result result =
         verifier_check(gateway->verifier, token, realtime_now_s(), &identity);
 
-    if (result == VERIFIER_OK)
-        handshake_accept(handshake, &identity, flags);
-    else
+    if (result != VERIFIER_OK) {
         handshake_refuse(handshake, refusal_status(gateway, result), verifier_reason(result));
+    } else if (!realtime_admit_connection(gateway, slice_text(identity.user))) {
+        gateway_count(GATEWAY_RATE_LIMITED, 1);
+        identity_finish(&identity);
+        handshake_refuse(handshake, 429, "this user connects too often");
+    } else {
+        handshake_accept(handshake, &identity, flags);
+    }
 }
 
 static void on_open(struct session *session)

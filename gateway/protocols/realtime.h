@@ -35,6 +35,7 @@ enum realtime_rate {
     REALTIME_RATE_SUBSCRIBE,
     REALTIME_RATE_BROADCAST,
     REALTIME_RATE_DIRECT,
+    REALTIME_RATE_CONNECT,
     REALTIME_RATES,
 };
 
@@ -76,6 +77,8 @@ int64_t realtime_now_s(void);
 /* ---- realtime_requests.c: the message as a whole, rate limits, dispatch ---- */
 void realtime_on_text(struct session *, struct slice message);
 void realtime_on_binary(struct session *, struct slice message);
+/* Whether the user may connect once more now: each connection gets all that waits for him. */
+bool realtime_admit_connection(struct gateway *, struct slice user);
 /* The buckets that the user's sessions share. */
 void realtime_join_user(struct session *);
 void realtime_leave_user(struct session *);

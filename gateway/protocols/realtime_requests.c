@@ -34,6 +34,7 @@ static const struct rate rates[REALTIME_RATES] = {
     [REALTIME_RATE_SUBSCRIBE] = {.per_second = 10, .burst = 20},
     [REALTIME_RATE_BROADCAST] = {.per_second = 50, .burst = 100},
     [REALTIME_RATE_DIRECT] = {.per_second = 200, .burst = 400},
+    [REALTIME_RATE_CONNECT] = {.per_second = 10, .burst = 100},
 };
 
 /* ---- answers ---- */
@@ -115,31 +116,48 @@ static struct rate_users *rate_users(void)
     return users;
 }
 
-static uint64_t now_us(const struct session *session)
+static uint64_t now_us(const struct gateway *gateway)
 {
-    return uv_now(session->gateway->loop) * 1000;
+    return uv_now(gateway->loop) * 1000;
+}
+
+static struct rate_bucket *user_bucket(struct rate_user *user, enum realtime_rate rate)
+{
+    return &rate_user_buckets(user)[rate - REALTIME_CONNECTION_RATES];
+}
+
+bool realtime_admit_connection(struct gateway *gateway, struct slice user)
+{
+    struct rate_user *of;
+    uint64_t wait_ms;
+
+    if (!gateway->settings.rate_limits)
+        return true;
+    of = rate_user_get(rate_users(), user, now_us(gateway));
+    wait_ms = rate_take(user_bucket(of, REALTIME_RATE_CONNECT), &rates[REALTIME_RATE_CONNECT],
+                        now_us(gateway));
+    rate_user_put(rate_users(), &of, now_us(gateway));
+    return wait_ms == 0;
 }
 
 void realtime_join_user(struct session *session)
 {
     struct realtime_state *state = session->protocol_state;
 
-    state->user = rate_user_get(rate_users(), session->user, now_us(session));
+    state->user = rate_user_get(rate_users(), session->user, now_us(session->gateway));
 }
 
 void realtime_leave_user(struct session *session)
 {
     struct realtime_state *state = session->protocol_state;
 
-    rate_user_put(rate_users(), &state->user, now_us(session));
+    rate_user_put(rate_users(), &state->user, now_us(session->gateway));
 }
 
 static uint64_t take(struct realtime_state *state, enum realtime_rate rate, uint64_t now)
 {
     struct rate_bucket *bucket =
-        rate < REALTIME_CONNECTION_RATES
-            ? &state->buckets[rate]
-            : &rate_user_buckets(state->user)[rate - REALTIME_CONNECTION_RATES];
+        rate < REALTIME_CONNECTION_RATES ? &state->buckets[rate] : user_bucket(state->user, rate);
 
     return rate_take(bucket, &rates[rate], now);
 }
@@ -166,7 +184,7 @@ static bool admit(const struct realtime_request *request, enum realtime_rate rat
 
     if (!request->session->gateway->settings.rate_limits)
         return true;
-    wait_ms = charge(request->state, rate, now_us(request->session));
+    wait_ms = charge(request->state, rate, now_us(request->session->gateway));
     if (wait_ms == 0)
         return true;
     gateway_count(GATEWAY_RATE_LIMITED, 1);

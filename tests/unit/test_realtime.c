@@ -204,6 +204,23 @@ static void test_welcome(void **state)
     assert_string_equal(((struct fake_session *)bob)->messages[0], expected);
 }
 
+/* Each connection gets all that waits for its user: connecting is what costs most. */
+static void test_connecting_is_limited(void **state)
+{
+    (void)state;
+    fake.gateway.settings.rate_limits = true;
+    fake.token_user = "carol";
+    for (int i = 0; i < 100; i++) {
+        protocol_realtime.identify(NULL);
+        assert_int_equal(fake.refused_status, 0);
+    }
+    protocol_realtime.identify(NULL);
+    assert_int_equal(fake.refused_status, 429);
+    fake.token_user = "dave";
+    protocol_realtime.identify(NULL);
+    assert_int_equal(fake.refused_status, 0);
+}
+
 static void test_identify(void **state)
 {
     static const struct {
@@ -766,6 +783,7 @@ int main(void)
         SCENE(test_error_carries_the_id),
         SCENE(test_binary_is_refused),
         SCENE(test_welcome),
+        SCENE(test_connecting_is_limited),
         SCENE(test_identify),
         SCENE(test_ping),
         SCENE(test_silence_is_pinged_once),
