@@ -162,6 +162,16 @@ static bool has_no_key(const struct gateway *gateway, const struct request *requ
     return request_header(request, "sec-websocket-key").length != KEY_LENGTH;
 }
 
+/* What a proxy takes for the body, and we for the first frames. */
+static bool has_body(const struct gateway *gateway, const struct request *request)
+{
+    struct slice length = request_header(request, "content-length");
+
+    (void)gateway;
+    return request_header(request, "transfer-encoding").data != NULL ||
+           (length.data != NULL && !slice_is(length, "0"));
+}
+
 static bool is_draining(const struct gateway *gateway, const struct request *request)
 {
     (void)request;
@@ -183,6 +193,7 @@ static bool is_cut_off(const struct gateway *gateway, const struct request *requ
 static const struct obstacle obstacles[] = {
     {426, "this is a WebSocket endpoint", is_no_upgrade},
     {426, "only version 13 of WebSocket is spoken here", is_other_version},
+    {400, "an upgrade has no body", has_body},
     {400, "Sec-WebSocket-Key is missing or malformed", has_no_key},
     {503, "this gateway is shutting down", is_draining},
     {503, "this gateway has all the connections it can hold", is_full},
