@@ -24,9 +24,9 @@ import time
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(os.path.dirname(FOLDER), "e2e"))
 
-from inspection import inspect, no_mail_but_of  # noqa: E402  (needs the path above)
+from inspection import connections_are, inspect, no_mail_but_of  # noqa: E402  (needs the path above)
 from journal import Client, Recorder  # noqa: E402
-from judge import figures, judge  # noqa: E402
+from judge import Journal, figures, judge, wrong_presence  # noqa: E402
 from stack import DrillStack, exit_status_of, go_on, pause, resident_kb  # noqa: E402
 from waiting import SLOWNESS, wait_until  # noqa: E402
 
@@ -250,7 +250,13 @@ class Drill:
         times.append(time.monotonic())
         await self.inspect()
         times.append(time.monotonic())
-        self.recorder.write("quiet", away=sorted(self.away_users()))
+        quiet = {"event": "quiet", "away": sorted(self.away_users())}
+        try:
+            await self._until(lambda: not any(wrong_presence(
+                Journal([*self.recorder.events, quiet]))), "followers know who is there")
+        except AssertionError:
+            pass  # the judge will say the same
+        self.recorder.write(**quiet)
         self.memory.append({process.name: resident_kb(process)
                             for process in self.stack.processes})
         return " + ".join(f"{later - before:.1f}" for before, later in zip(times, times[1:]))
@@ -271,8 +277,11 @@ class Drill:
 
     async def inspect(self):
         away = {user.encode() for user in self.away_users()}
+        there = collections.Counter(client.user.encode() for client in self.clients
+                                    if client.is_connected())
         problems = await asyncio.to_thread(functools.partial(
-            inspect, self.stack.redis.url, SETTLE_WITHIN, more=[no_mail_but_of(away)]))
+            inspect, self.stack.redis.url, SETTLE_WITHIN,
+            more=[no_mail_but_of(away), connections_are(there)]))
         self.findings += [("inspect", problem) for problem in problems]
 
     def judge(self):

@@ -4,7 +4,7 @@ A Snapshot is all keys as of one moment; a check is a function of it that yields
 thing that is wrong.
 
 At rest: no client sends, all that was stopped goes on again, the dead are buried. Heartbeats and
-the renewal of leases never rest, so a check passes as soon as one snapshot is clean.
+the renewal of leases never rest, so snapshots are taken until one is clean.
 """
 
 import collections
@@ -400,22 +400,41 @@ def problems_of(snapshot, checks=None):
             for problem in check(snapshot)]
 
 
+# ---- more of them, for those who know who is there ------------------------------------------------
+
 def no_mail_but_of(away):
     """no_mail_waits, for users (bytes) who are not away."""
     return functools.wraps(no_mail_waits)(lambda snapshot: no_mail_waits(snapshot, away))
 
 
+def connections_are(expected):
+    """The connections of each user (bytes) are so many."""
+    def connections_are_those_of_clients(snapshot):
+        known = collections.Counter()
+        for p in snapshot.all():
+            known.update({user: len(flags) for user, flags in p.connections().items()})
+        for user in {*known, *expected}:
+            if known[user] != expected.get(user, 0):
+                yield (f"{user.decode()} has {expected.get(user, 0)} connections, the router "
+                       f"knows {known[user]}")
+    return connections_are_those_of_clients
+
+
 def inspect(url, patience=10.0, prefix=b"trunkline:", more=()):
-    """What is still wrong when patience (seconds) is over; [] as soon as all checks have passed."""
+    """
+    [] as soon as a snapshot passes all checks (and those of more), else what is wrong in the last
+    one when patience (seconds) is over.
+    """
     redis = Redis(url)
-    remaining = [*CHECKS, *more]
     deadline = time.monotonic() + patience
     snapshot = None
-    while True:
-        previous, snapshot = snapshot, take_snapshot(redis, prefix)
-        snapshot.previous = previous
-        remaining = [check for check in remaining if any(check(snapshot))]
-        if not remaining or time.monotonic() > deadline:
-            redis.close()
-            return problems_of(snapshot, remaining) if remaining else []
-        time.sleep(0.1)
+    try:
+        while True:
+            previous, snapshot = snapshot, take_snapshot(redis, prefix)
+            snapshot.previous = previous
+            problems = problems_of(snapshot, [*CHECKS, *more])
+            if not problems or time.monotonic() > deadline:
+                return problems
+            time.sleep(0.1)
+    finally:
+        redis.close()

@@ -123,6 +123,9 @@ class Client:
             return self._socket is None
         return self._conn is not None and not self._unanswered and self._stalled is None
 
+    def is_connected(self):
+        return self._socket is not None
+
     def state(self):
         return (f"{self.name}: {'away' if self.away else 'here'}, connection {self._conn}, "
                 f"unanswered {list(self._unanswered)[:5]}")

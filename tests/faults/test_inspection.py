@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from harness import Redis as RedisProcess
-from inspection import CHECKS, Snapshot, no_mail_waits, problems_of
+from inspection import CHECKS, Snapshot, connections_are, no_mail_waits, problems_of
 from resp import Redis
 from waiting import wait_until
 
@@ -129,7 +129,6 @@ PLANTED = {
     "presence_is_true: a timer": keep(0, "timers", None, value={b"grace:carol": b"1"}),
     "users_have_one_partition": keep(1, "user", b"bob", value={b"status": b"offline"}),
     "keys_end": keep(None, "process", b"g", value={b"kind": b"gateway"}, ttl=-1),
-    "keys_end: name": keep(None, "name", b"g", value=b"gateway host 1", ttl=-1),
     "keys_end: name": keep(None, "name", b"g", value=b"gateway 17"),
     "keys_end: lease": keep(0, "lease", None, value=ROUTER, ttl=-1),
     "keys_end: too early": keep(0, "mailbox", b"carol", value=[message()], ttl=5000),
@@ -158,6 +157,12 @@ def test_every_check_is_tested():
 def test_mail_may_be_forbidden():
     assert problems_of(clean(), [no_mail_waits]) == [
         "no_mail_waits: 0: 1 messages wait for carol, the first is 9-1048577"]
+
+
+def test_connections_are_known():
+    assert problems_of(clean(), [connections_are({b"bob": 1})]) == []
+    assert len(problems_of(clean(), [connections_are({b"bob": 2, b"carol": 1})])) == 2
+    assert len(problems_of(clean(), [connections_are({})])) == 1
 
 
 def test_the_program_reads_a_real_redis(tmp_path):
