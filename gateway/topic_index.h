@@ -64,6 +64,7 @@ struct session_topics {
     struct subscription **list;
     size_t count, capacity;
     size_t wanted, patterns_wanted;
+    size_t pattern_bytes;          /* names of the wanted patterns */
     struct topic_pattern_set *set; /* of all wanted patterns; NULL without any */
     struct topic_changes changes;
     uint64_t stamp; /* of the last message it was given */

@@ -428,6 +428,7 @@ static void toggle(struct topics *topics, struct topic_change *change,
     of->wanted += step;
     if (target->kind == TARGET_PATTERN) {
         of->patterns_wanted += step;
+        of->pattern_bytes += change->want ? target->length : -target->length;
         change->patterns = true;
     }
     if (target->kind == TARGET_PRESENCE && target->wanted == 0)
@@ -583,6 +584,11 @@ bool topics_has_credit(struct topics *topics, const struct slice *names, size_t 
 size_t topics_count(const struct session *session)
 {
     return session->topics ? session->topics->wanted : 0;
+}
+
+size_t topics_pattern_bytes(const struct session *session)
+{
+    return session->topics ? session->topics->pattern_bytes : 0;
 }
 
 bool topics_has(const struct session *session, struct slice name)

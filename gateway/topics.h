@@ -27,6 +27,8 @@ void topics_unsubscribe(struct topics *, struct session *, const struct slice *n
 bool topics_has_credit(struct topics *, const struct slice *names, size_t count);
 /* Subscriptions of the session, counting what is on its way in and not what is on its way out. */
 size_t topics_count(const struct session *);
+/* Of the names of its patterns: each partition keeps them, and hears them all when one changes. */
+size_t topics_pattern_bytes(const struct session *);
 bool topics_has(const struct session *, struct slice name);
 /* Whether a message to topic would reach the session. */
 bool topics_session_matches(const struct session *, struct slice topic);

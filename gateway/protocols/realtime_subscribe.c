@@ -1,3 +1,4 @@
+#include "common/topic.h"
 #include "common/xalloc.h"
 #include "gateway/protocols/realtime.h"
 #include "gateway/topics.h"
@@ -7,6 +8,10 @@
 
 /* Of one connection, that wait for partitions; beyond it 503. */
 #define CHANGES_BYTES_MAX (256u << 10)
+
+/* Of a connection's patterns: they cost each partition, its Redis and each change of them so much.
+ */
+#define PATTERN_BYTES_MAX (8u << 10)
 
 struct realtime_change {
     TAILQ_ENTRY(realtime_change) link;
@@ -99,27 +104,34 @@ static int compare_names(const void *left, const void *right)
     return memcmp(a->data, b->data, a->length);
 }
 
-/* Names that are new to the session, each once. Sorts them. */
-static size_t count_new(const struct session *session, struct names *names)
+/* Names that are new to the session, each once, and the bytes of those that are patterns. Sorts
+   them. */
+static size_t count_new(const struct session *session, struct names *names, size_t *pattern_bytes)
 {
     size_t count = 0;
 
+    *pattern_bytes = 0;
     qsort(names->names, names->count, sizeof(*names->names), compare_names);
     for (size_t i = 0; i < names->count; i++)
         if ((i == 0 || !slice_equal(names->names[i - 1], names->names[i])) &&
-            !topics_has(session, names->names[i]))
+            !topics_has(session, names->names[i])) {
             count++;
+            if (topic_has_wildcard(names->names[i]) && !topic_is_presence(names->names[i]))
+                *pattern_bytes += names->names[i].length;
+        }
     return count;
 }
 
 static bool check_count(const struct realtime_request *request, struct names *names)
 {
     size_t limit = (size_t)request->session->gateway->settings.subscriptions;
-    size_t now = topics_count(request->session);
+    size_t pattern_bytes, count = count_new(request->session, names, &pattern_bytes);
 
-    if (now + names->count <= limit || now + count_new(request->session, names) <= limit)
-        return true;
-    return refuse_count(request);
+    if (topics_count(request->session) + count > limit)
+        return refuse_count(request);
+    if (topics_pattern_bytes(request->session) + pattern_bytes > PATTERN_BYTES_MAX)
+        return realtime_refuse_field(request, "topics", "the patterns are too long together");
+    return true;
 }
 
 /* Answers and returns false if one of them cannot be; else the names are the caller's to free. */

@@ -204,6 +204,29 @@ static void test_welcome(void **state)
     assert_string_equal(((struct fake_session *)bob)->messages[0], expected);
 }
 
+/* Each partition keeps all of a connection's patterns, and hears them all when one changes. */
+static void test_patterns_have_a_length_together(void **state)
+{
+    char text[512], name[241];
+    int accepted = 0;
+
+    (void)state;
+    memset(name, 'x', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    for (int i = 0; i < 60; i++) {
+        snprintf(text, sizeof(text),
+                 "{\"type\":\"Subscribe\",\"data\":{\"topics\":[\"%s%02d.*\"]}}", name, i % 40);
+        say(text);
+        accepted += fake.frame_count > 0;
+        sync_all();
+        fake_forget_messages(alice);
+    }
+    assert_int_equal(accepted, 8192 / 244);
+    assert_int_equal(topics_count(alice), 8192 / 244);
+    say("{\"type\":\"Subscribe\",\"data\":{\"topics\":[\"a.plain.name\",\"presence.*\"]}}");
+    assert_true(fake.frame_count > 0);
+}
+
 /* Each connection gets all that waits for its user: connecting is what costs most. */
 static void test_connecting_is_limited(void **state)
 {
@@ -783,6 +806,7 @@ int main(void)
         SCENE(test_error_carries_the_id),
         SCENE(test_binary_is_refused),
         SCENE(test_welcome),
+        SCENE(test_patterns_have_a_length_together),
         SCENE(test_connecting_is_limited),
         SCENE(test_identify),
         SCENE(test_ping),
