@@ -6,6 +6,7 @@
 #ifndef COMMON_BUS_H
 #define COMMON_BUS_H
 
+#include "common/bus_address.h"
 #include "common/slice.h"
 
 #include <stdbool.h>
@@ -14,16 +15,6 @@
 
 struct bus;
 struct bus_reply; /* valid during the callback only */
-
-struct bus_address {
-    char host[256];
-    int port;
-    char user[128];
-    char password[256];
-};
-
-/* redis://[user:password@]host[:port][/0]. Returns 0 or -EINVAL. */
-int bus_address_parse(const char *url, struct bus_address *) __attribute__((warn_unused_result));
 
 struct bus_options {
     const struct bus_address *address; /* copied */
