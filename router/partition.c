@@ -311,6 +311,25 @@ static void fetch_remove(struct partition *partition, struct slice user)
     free(fetch);
 }
 
+/* A key that somebody else made something of counts as empty: it must not stop the whole partition.
+ * Any other refusal does, until the partition is taken anew. */
+static bool is_readable(struct partition *partition, const struct bus_reply *reply,
+                        const char *what, struct slice user)
+{
+    static const char wrong_type[] = "WRONGTYPE";
+    struct slice text = bus_reply_text(reply);
+
+    if (bus_reply_kind(reply) == BUS_ARRAY)
+        return true;
+    log_error("partition %u: %s:%.*s cannot be read: %.*s", partition->number, what,
+              (int)user.length, user.data, (int)text.length, text.data);
+    if (text.length >= sizeof(wrong_type) - 1 &&
+        memcmp(text.data, wrong_type, sizeof(wrong_type) - 1) == 0)
+        return true;
+    partition_drop(partition, "a record could not be read");
+    return false;
+}
+
 static void on_user(void *arg, const struct bus_reply *reply)
 {
     struct request *request = arg;
@@ -321,9 +340,8 @@ static void on_user(void *arg, const struct bus_reply *reply)
         request_destroy(request);
         return;
     }
-    if (bus_reply_kind(reply) != BUS_ARRAY) {
+    if (!is_readable(partition, reply, "user", request->user)) {
         request_destroy(request);
-        partition_drop(partition, "a user's record could not be read");
         return;
     }
     fetch_remove(partition, request->user);
@@ -418,9 +436,8 @@ static void on_page(void *arg, const struct bus_reply *reply)
         request_destroy(request);
         return;
     }
-    if (bus_reply_kind(reply) != BUS_ARRAY) {
+    if (!is_readable(partition, reply, "mailbox", request->user)) {
         request_destroy(request);
-        partition_drop(partition, "a mailbox could not be read");
         return;
     }
     page = page_create(request->user, reply);
@@ -476,10 +493,14 @@ static void on_committed(void *arg, const struct bus_reply *reply)
         return;
     }
     if (result.length >= 6 && memcmp(result.data, "FAILED", 6) == 0) {
+        /* What is in memory is not what is in Redis any more. */
         log_error("partition %u: an effect failed, see dead: %.*s", partition->number,
                   (int)result.length, result.data);
         router_count(ROUTER_EFFECTS_FAILED, 1);
-    } else if (!slice_is(result, "OK") && !slice_is(result, "DONE")) {
+        partition_drop(partition, "an effect failed");
+        return;
+    }
+    if (!slice_is(result, "OK") && !slice_is(result, "DONE")) {
         log_warn("partition %u: commit: %.*s", partition->number, (int)result.length, result.data);
         router_count(ROUTER_LOSSES, 1);
         partition_drop(partition, "its commit was refused");

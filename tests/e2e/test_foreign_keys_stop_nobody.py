@@ -1,0 +1,26 @@
+"""What somebody else writes into our keys is an alarm in the log, and concerns at most its user."""
+
+
+def test_a_user_whose_keys_are_of_the_wrong_type(new_stack):
+    stack = new_stack(auth=False)
+    for p in range(16):
+        stack.redis.command("SET", f"trunkline:{{{p}}}:user:mallory", "not a hash")
+        stack.redis.command("SET", f"trunkline:{{{p}}}:mailbox:mallory", "not a stream")
+    sender = stack.connect("mallory")
+    for number, user in enumerate(stack.users(*["anna"] * 24)):
+        receiver = stack.connect(user, gateway=1)
+        assert sender.direct(user, number)["type"] == "Ack"
+        assert receiver.take("DirectMessage")["payload"] == number
+    assert "user:mallory cannot be read" in stack.router.log()
+
+
+def test_an_entry_in_an_output_stream(new_stack):
+    stack = new_stack(auth=False)
+    anna, ben = stack.users("anna", "ben")
+    sender, receiver = stack.connect(anna), stack.connect(ben, gateway=1)
+    for key in stack.redis.command("KEYS", "trunkline:*:out:*"):
+        stack.redis.command("XADD", key, "*", "e", "garbage")
+    for number in range(20):
+        sender.send_direct(ben, number)
+    deliveries = receiver.await_count("DirectMessage", 20)
+    assert [delivery["payload"] for delivery in deliveries] == list(range(20))
