@@ -961,7 +961,8 @@ static void a_plain_connection_confirms_once_nobody_acknowledges(void **state)
     assert_int_equal(sizes().pending, 0);
 }
 
-/* Written to the plain connection, and waiting for a word that never comes. */
+/* Written, and waiting for a word that never comes: no stream holds it any more, but a later one.
+ */
 static void what_waits_for_a_word_keeps_its_place_over_a_take(void **state)
 {
     (void)state;
@@ -973,13 +974,16 @@ static void what_waits_for_a_word_keeps_its_place_over_a_take(void **state)
     turn();
     written(G1);
     written(G2);
+    turn();
     direct(G3, "alice", "bob", "m2");
     turn();
     world_take(world);
+    world_hold_pages(world, true);
     turn();
     closed(G1, 1, (struct number){0});
     turn();
     world_take(world);
+    world_hold_pages(world, false);
     turn();
     deaf_all();
     connect_user(G3, 3, "bob");
