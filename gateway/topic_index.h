@@ -8,7 +8,7 @@
 
 #include "common/slice.h"
 #include "common/table.h"
-#include "gateway/pattern_trie.h"
+#include "common/pattern_trie.h"
 
 #include <stdint.h>
 #include <sys/queue.h>

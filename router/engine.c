@@ -1,5 +1,6 @@
 #include "router/engine.h"
 
+#include "common/pattern_trie.h"
 #include "common/xalloc.h"
 #include "router/state.h"
 
@@ -18,6 +19,7 @@ struct engine *engine_create(const struct deployment *deployment, uint32_t parti
     engine->reader = frame_reader_create();
     engine->scanner = frame_reader_create();
     engine->recent = recent_create();
+    engine->pattern_trie = pattern_trie_create();
     engine->loading = true;
     engine->first_commit = true;
     TAILQ_INIT(&engine->idle);
@@ -35,6 +37,7 @@ void engine_destroy(struct engine **engine)
     gateways_destroy(*engine);
     users_destroy(*engine);
     fanout_destroy(*engine);
+    pattern_trie_destroy(&(*engine)->pattern_trie);
     recent_destroy(&(*engine)->recent);
     buffer_finish(&(*engine)->delivered);
     buffer_finish(&(*engine)->entry);

@@ -3,7 +3,7 @@
  * published to the gateways that have any. Patterns are counted by distinct sets, so that nobody is
  * counted twice (delivery.md, Topics). See state.h.
  */
-#include "common/topic.h"
+#include "common/pattern_trie.h"
 #include "common/xalloc.h"
 #include "router/state.h"
 
@@ -19,8 +19,18 @@ struct topic {
     char name[];
 };
 
+/* A pattern, and the sets that have it. */
+struct pattern {
+    struct pattern_set **sets;
+    size_t set_count;
+    UT_hash_handle hh;
+    size_t length;
+    char name[];
+};
+
 struct pattern_set {
     struct shares shares;
+    uint64_t gathered; /* the gathering that came by last: a set counts once */
     UT_hash_handle hh;
     size_t length;
     char patterns[]; /* joined by ',' */
@@ -94,22 +104,85 @@ static void topic_remove(struct engine *engine, struct topic *topic)
     free(topic);
 }
 
-static struct pattern_set *set_get(struct engine *engine, struct slice patterns)
+static struct pattern *pattern_get(struct engine *engine, struct slice name)
+{
+    struct pattern *pattern;
+
+    HASH_FIND(hh, engine->patterns, name.data, name.length, pattern);
+    if (pattern != NULL)
+        return pattern;
+    pattern = xcalloc(1, sizeof(*pattern) + name.length + 1);
+    memcpy(pattern->name, name.data, name.length);
+    pattern->length = name.length;
+    HASH_ADD_KEYPTR(hh, engine->patterns, pattern->name, name.length, pattern);
+    pattern_trie_add(engine->pattern_trie, name, pattern);
+    return pattern;
+}
+
+static void pattern_add_set(struct engine *engine, struct slice name, struct pattern_set *set)
+{
+    struct pattern *pattern = pattern_get(engine, name);
+
+    pattern->sets =
+        xrealloc(pattern->sets, (pattern->set_count + 1) * sizeof(struct pattern_set *));
+    pattern->sets[pattern->set_count++] = set;
+}
+
+static void pattern_remove_set(struct engine *engine, struct slice name, struct pattern_set *set)
+{
+    struct pattern *pattern = pattern_get(engine, name);
+
+    for (size_t i = 0; i < pattern->set_count; i++)
+        if (pattern->sets[i] == set)
+            pattern->sets[i--] = pattern->sets[--pattern->set_count];
+    if (pattern->set_count)
+        return;
+    pattern_trie_remove(engine->pattern_trie, name);
+    HASH_DEL(engine->patterns, pattern);
+    free(pattern->sets);
+    free(pattern);
+}
+
+/* With each pattern of the set. */
+static void each_pattern(struct engine *engine, struct pattern_set *set,
+                         void (*visit)(struct engine *, struct slice, struct pattern_set *))
+{
+    const char *at = set->patterns, *end = set->patterns + set->length;
+
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        size_t length = (size_t)((comma ? comma : end) - at);
+
+        visit(engine, slice_of(at, length), set);
+        at += length + 1;
+    }
+}
+
+static struct pattern_set *set_find(const struct engine *engine, struct slice patterns)
 {
     struct pattern_set *set;
 
     HASH_FIND(hh, engine->pattern_sets, patterns.data, patterns.length, set);
+    return set;
+}
+
+static struct pattern_set *set_get(struct engine *engine, struct slice patterns)
+{
+    struct pattern_set *set = set_find(engine, patterns);
+
     if (set != NULL)
         return set;
     set = xcalloc(1, sizeof(*set) + patterns.length + 1);
     memcpy(set->patterns, patterns.data, patterns.length);
     set->length = patterns.length;
     HASH_ADD_KEYPTR(hh, engine->pattern_sets, set->patterns, patterns.length, set);
+    each_pattern(engine, set, pattern_add_set);
     return set;
 }
 
 static void set_remove(struct engine *engine, struct pattern_set *set)
 {
+    each_pattern(engine, set, pattern_remove_set);
     HASH_DEL(engine->pattern_sets, set);
     shares_clear(&set->shares);
     free(set);
@@ -172,30 +245,34 @@ void fanout_on_patterns(struct engine *engine, struct gateway *gateway, struct s
 
 /* ---- publishing ---- */
 
-static bool set_matches(const struct pattern_set *set, struct slice topic)
+struct gathering {
+    uint64_t number;
+    struct shares *wild;
+};
+
+static void gather_pattern(void *value, void *arg)
 {
-    const char *at = set->patterns, *end = set->patterns + set->length;
+    const struct pattern *pattern = value;
+    const struct gathering *gathering = arg;
 
-    while (at < end) {
-        const char *comma = memchr(at, ',', (size_t)(end - at));
-        size_t length = (size_t)((comma ? comma : end) - at);
+    for (size_t i = 0; i < pattern->set_count; i++) {
+        struct pattern_set *set = pattern->sets[i];
 
-        if (topic_matches(slice_of(at, length), topic))
-            return true;
-        at += length + 1;
+        if (set->gathered == gathering->number)
+            continue;
+        set->gathered = gathering->number;
+        for (size_t j = 0; j < set->shares.count; j++)
+            shares_add(gathering->wild, set->shares.items[j].gateway,
+                       set->shares.items[j].connections);
     }
-    return false;
 }
 
-static void gather_wild(const struct engine *engine, struct slice topic, struct shares *wild)
+static void gather_wild(struct engine *engine, struct slice topic, struct shares *wild)
 {
+    struct gathering gathering = {.number = ++engine->gatherings, .wild = wild};
+
     wild->count = 0;
-    for (const struct pattern_set *set = engine->pattern_sets; set; set = set->hh.next) {
-        if (!set_matches(set, topic))
-            continue;
-        for (size_t i = 0; i < set->shares.count; i++)
-            shares_add(wild, set->shares.items[i].gateway, set->shares.items[i].connections);
-    }
+    pattern_trie_match(engine->pattern_trie, topic, gather_pattern, &gathering);
 }
 
 /* Appends the shares of all that match: *wild belongs to the topic, or is *scratch. */

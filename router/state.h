@@ -173,7 +173,10 @@ struct engine {
     struct watcher *watch_all;        /* gateways that follow everybody's presence */
     struct topic *topics;             /* hash by name */
     struct pattern_set *pattern_sets; /* hash by set */
-    uint64_t patterns_version;        /* rises when a count of a set changes between zero and not */
+    struct pattern *patterns;         /* hash by name: of all sets */
+    struct pattern_trie *pattern_trie;
+    uint64_t gatherings;       /* of what matches a topic */
+    uint64_t patterns_version; /* rises when a count of a set changes between zero and not */
     struct recent *recent;
     struct user_list remembered; /* users with a seen number */
     size_t pending_count;

@@ -2,8 +2,8 @@
  * Patterns of topics by their segments: finds those that match a topic without looking at the
  * others. Pure memory; keeps the value that belongs to each pattern and does not own it.
  */
-#ifndef GATEWAY_PATTERN_TRIE_H
-#define GATEWAY_PATTERN_TRIE_H
+#ifndef COMMON_PATTERN_TRIE_H
+#define COMMON_PATTERN_TRIE_H
 
 #include "common/slice.h"
 

@@ -1,4 +1,4 @@
-#include "gateway/pattern_trie.h"
+#include "common/pattern_trie.h"
 
 #include "common/table.h"
 #include "common/topic.h"
