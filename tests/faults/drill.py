@@ -24,7 +24,7 @@ import time
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(os.path.dirname(FOLDER), "e2e"))
 
-from inspection import connections_are, inspect, no_mail_but_of  # noqa: E402  (needs the path above)
+from inspection import connections_are, inspect, no_mail_but_of  # noqa: E402  (needs the path)
 from journal import Client, Recorder  # noqa: E402
 from judge import Journal, figures, judge, wrong_presence  # noqa: E402
 from stack import DrillStack, exit_status_of, go_on, pause, resident_kb  # noqa: E402

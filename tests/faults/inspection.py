@@ -400,7 +400,7 @@ def problems_of(snapshot, checks=None):
             for problem in check(snapshot)]
 
 
-# ---- more of them, for those who know who is there ------------------------------------------------
+# ---- more of them, for those who know who is there -----------------------------------------------
 
 def no_mail_but_of(away):
     """no_mail_waits, for users (bytes) who are not away."""
