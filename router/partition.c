@@ -560,7 +560,10 @@ static void to_dead(struct partition *partition, const struct input *input)
     log_warn("partition %u: entry %" PRIu64 " of %.*s holds what is no frame: moved to dead",
              partition->number, input->number, (int)input->gateway.length, input->gateway.data);
     snprintf(number, sizeof(number), "%" PRIu64, input->number);
-    effects_open(effects, EFFECT_XADD, EFFECT_KEY_DEAD, 9);
+    effects_open(effects, EFFECT_XADD, EFFECT_KEY_DEAD, 12);
+    effects_text(effects, slice_text("MAXLEN"));
+    effects_text(effects, slice_text("~"));
+    effects_text(effects, slice_text("1000"));
     effects_text(effects, slice_text("*"));
     effects_text(effects, slice_text("what"));
     effects_text(effects, slice_text("frames"));

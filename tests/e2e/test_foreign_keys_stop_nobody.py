@@ -24,3 +24,18 @@ def test_an_entry_in_an_output_stream(new_stack):
         sender.send_direct(ben, number)
     deliveries = receiver.await_count("DirectMessage", 20)
     assert [delivery["payload"] for delivery in deliveries] == list(range(20))
+
+
+def test_an_entry_that_holds_no_frames(new_stack):
+    stack = new_stack(auth=False)
+    for p in range(16):
+        stack.redis.command("XADD", f"trunkline:{{{p}}}:in", "*",
+                            "g", "stranger-0123456789abcdef", "n", "0", "f", "garbage")
+    anna, ben = stack.users("anna", "ben")
+    sender, receiver = stack.connect(anna), stack.connect(ben, gateway=1)
+    assert sender.direct(ben, "hello")["type"] == "Ack"
+    assert receiver.take("DirectMessage")["payload"] == "hello"
+    for p in range(16):
+        assert stack.redis.command("XLEN", f"trunkline:{{{p}}}:dead") == 1
+        assert stack.redis.command("XLEN", f"trunkline:{{{p}}}:in") == 0
+    assert stack.router.log().count("holds what is no frame") == 16
