@@ -51,18 +51,27 @@ struct record {
     char *close_text;
     uint64_t look_ms;
     uint64_t deadline_ms;
+    size_t place; /* in the agenda */
     UT_hash_handle hh;
     max_align_t protocol_state[];
 };
 
 TAILQ_HEAD(record_list, record);
 
+/* When a session is to be looked at next. Side by side, so that a walk over thousands that sleep
+   touches none of them. */
+struct appointment {
+    uint64_t at_ms; /* loop time */
+    struct record *record;
+};
+
 struct sessions {
     struct gateway *gateway;
     struct websocket_server *server;
     struct record *by_id;
     struct session *first, *last; /* all records, in the order they came */
-    struct session *cursor;       /* the next to be visited */
+    struct appointment *agenda;   /* of all records, in no order */
+    size_t agenda_capacity;
     uint64_t last_id;
     size_t records;
     struct record_list dirty, watched, closing, gone;
@@ -108,21 +117,38 @@ static void set_dirty(struct record *record)
 
 /* ---- the list of all ---- */
 
+static void add_appointment(struct sessions *sessions, struct record *record)
+{
+    if (sessions->records == sessions->agenda_capacity) {
+        sessions->agenda_capacity = sessions->agenda_capacity ? sessions->agenda_capacity * 2 : 64;
+        sessions->agenda =
+            xrealloc(sessions->agenda, sessions->agenda_capacity * sizeof(*sessions->agenda));
+    }
+    record->place = sessions->records++;
+    sessions->agenda[record->place] = (struct appointment){.record = record};
+}
+
+static void remove_appointment(struct sessions *sessions, struct record *record)
+{
+    struct appointment last = sessions->agenda[--sessions->records];
+
+    sessions->agenda[record->place] = last;
+    last.record->place = record->place;
+}
+
 static void link_record(struct sessions *sessions, struct session *session)
 {
     session->previous = sessions->last;
     *(sessions->last ? &sessions->last->next : &sessions->first) = session;
     sessions->last = session;
-    sessions->records++;
+    add_appointment(sessions, record_of(session));
 }
 
 static void unlink_record(struct sessions *sessions, struct session *session)
 {
-    if (sessions->cursor == session)
-        sessions->cursor = session->next;
+    remove_appointment(sessions, record_of(session));
     *(session->previous ? &session->previous->next : &sessions->first) = session->next;
     *(session->next ? &session->next->previous : &sessions->last) = session->previous;
-    sessions->records--;
 }
 
 /* ---- life ---- */
@@ -497,21 +523,36 @@ static void visit(struct session *session, uint64_t now)
         session->protocol->on_tick(session, now);
 }
 
+/* Later, if its client is heard of meanwhile; at once, if it is silent or not open. */
+static uint64_t next_look(const struct session *session, uint64_t now)
+{
+    uint64_t ping_ms = session->heard_ms + (uint64_t)session->gateway->settings.ping_after_ms;
+
+    if (session->state != SESSION_OPEN || ping_ms <= now)
+        return now;
+    return session->tick_due_ms < ping_ms ? session->tick_due_ms : ping_ms;
+}
+
+/* Each tick its share of the agenda. Nothing is added to it or taken off meanwhile: sessions that
+ * are closed go later. */
 static void visit_some(struct sessions *sessions, uint64_t now)
 {
-    size_t quota = sessions->records / TICKS + 1;
-    bool last = sessions->tick == TICKS - 1;
+    size_t from = sessions->records * sessions->tick / TICKS;
+    size_t to = sessions->records * (sessions->tick + 1) / TICKS;
 
-    if (sessions->tick == 0)
-        sessions->cursor = sessions->first;
     sessions->tick = (sessions->tick + 1) % TICKS;
-    for (size_t i = 0; sessions->cursor && (last || i < quota); i++) {
-        struct session *session = sessions->cursor;
-
-        sessions->cursor = session->next;
-        __builtin_prefetch(sessions->cursor);
-        visit(session, now);
+    for (struct appointment *next = sessions->agenda + from; next < sessions->agenda + to; next++) {
+        if (next->at_ms > now)
+            continue;
+        visit(&next->record->session, now);
+        next->at_ms = next_look(&next->record->session, now);
     }
+}
+
+void session_tick_soon(struct session *session)
+{
+    session->tick_due_ms = 0;
+    session->gateway->sessions->agenda[record_of(session)->place].at_ms = 0;
 }
 
 static void look_at_watched(struct sessions *sessions, uint64_t now)
@@ -599,6 +640,7 @@ void sessions_destroy(struct sessions **sessions)
     free_gone(*sessions);
     assert((*sessions)->first == NULL);
     websocket_server_destroy(&(*sessions)->server);
+    free((*sessions)->agenda);
     free(*sessions);
     *sessions = NULL;
 }

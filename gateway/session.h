@@ -104,6 +104,8 @@ uint64_t session_bytes_taken(struct session *);
  * freed: all of it later, from the loop, never inside this call.
  */
 void session_close(struct session *, enum session_close_reason, const char *text);
+/* protocol->on_tick is called within a second, whenever it was due. */
+void session_tick_soon(struct session *);
 /* End of the loop turn: one write for each session that has something queued. Called from the
  * gateway's prepare handle. */
 void sessions_flush(struct sessions *);

@@ -290,7 +290,7 @@ static void replace_identity(struct session *session, struct identity *identity)
 
     identity_finish(&session->identity);
     session->identity = *identity;
-    session->tick_due_ms = 0;
+    session_tick_soon(session);
     session->user = slice_text(session->identity.user);
     state->opened_s = realtime_now_s();
     state->expiry_told = false;

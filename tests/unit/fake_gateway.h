@@ -123,6 +123,11 @@ static void fake_keep(struct session *session, const char *data, size_t length)
     of->messages[of->count++] = xmemdup0(data, length);
 }
 
+void session_tick_soon(struct session *session)
+{
+    session->tick_due_ms = 0;
+}
+
 bool session_send(struct session *session, struct wire *wire, enum send_class class)
 {
     size_t header = (wire->bytes[1] & 0x7f) < 126 ? 2 : (wire->bytes[1] & 0x7f) == 126 ? 4 : 10;
