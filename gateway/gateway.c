@@ -10,6 +10,19 @@ struct metric gateway_metrics[GATEWAY_METRICS] = {
 #undef METRIC
 };
 
+/* What a partition without an owner may delay the start of a gateway. */
+#define COMPLETE_MS 10000
+
+bool gateway_is_ready(struct gateway *gateway)
+{
+    uint32_t answering = uplink_partitions_answering(gateway->uplink);
+
+    if (answering == gateway->deployment.partitions ||
+        uv_now(gateway->loop) - gateway->started_ms > COMPLETE_MS)
+        gateway->complete = true;
+    return answering > 0 && gateway->complete && !gateway->draining;
+}
+
 /* All partitions answer and little is held back: then it is for memory that credit is refused. */
 bool gateway_can_free(const struct gateway *gateway)
 {

@@ -26,7 +26,9 @@ struct gateway {
     struct sessions *sessions;
     struct verifier *verifier;
     struct listener *listener;
-    bool draining; /* SIGTERM has come: no new connections */
+    uint64_t started_ms; /* loop time of the start */
+    bool complete;       /* all partitions have answered once, or were waited for long enough */
+    bool draining;       /* SIGTERM has come: no new connections */
 };
 
 /* The counters of a gateway. */
@@ -43,6 +45,11 @@ static inline void gateway_count(enum gateway_metric metric, uint64_t more)
     gateway_metrics[metric].value += more;
 }
 
+/*
+ * Whether clients may be sent here: a partition answers. After the start only when all have
+ * answered (users of the others would be refused), or have had 10 s for it.
+ */
+bool gateway_is_ready(struct gateway *);
 /*
  * Whether a client's frame that frees memory may be taken although there is no credit: Redis may be
  * at its maxmemory, and stays there unless acknowledgements get in and users who fetch their mail.

@@ -64,7 +64,7 @@ void http_refuse(struct buffer *out, int code, const char *why, bool with_body)
 /* ---- pages: each appends its body and returns its status ---- */
 
 /* The process runs its loop. */
-static int healthz_page(const struct gateway *gateway, struct buffer *body)
+static int healthz_page(struct gateway *gateway, struct buffer *body)
 {
     buffer_append_text(body, "{\"status\":\"ok\",\"name\":");
     buffer_append_json_string(body, slice_text(gateway->name));
@@ -76,20 +76,21 @@ static int healthz_page(const struct gateway *gateway, struct buffer *body)
  * gateway out of the balancer. */
 /* Red when no partition answers (one that is silent alone is a metric and an alarm: else one lease
  * time would take every gateway out of the balancer), with the hop that is at fault. */
-static int readyz_page(const struct gateway *gateway, struct buffer *body)
+static int readyz_page(struct gateway *gateway, struct buffer *body)
 {
     uint32_t answering = uplink_partitions_answering(gateway->uplink);
-    const char *status = gateway->draining ? "draining" : answering ? "ready" : "unavailable";
+    bool ready = gateway_is_ready(gateway);
+    const char *status = gateway->draining ? "draining" : ready ? "ready" : "unavailable";
 
     buffer_appendf(body, "{\"status\":\"%s\",\"partitions_answering\":%u,\"partitions\":%u", status,
                    answering, gateway->deployment.partitions);
-    if (answering == 0)
+    if (!ready && !gateway->draining)
         buffer_appendf(body, ",\"hop\":\"%s\"", bus_is_up(gateway->bus) ? "router" : "redis");
     buffer_append_text(body, "}\n");
-    return answering && !gateway->draining ? 200 : 503;
+    return ready ? 200 : 503;
 }
 
-static int metrics_page(const struct gateway *gateway, struct buffer *body)
+static int metrics_page(struct gateway *gateway, struct buffer *body)
 {
     gateway_refresh_metrics(gateway);
     metrics_text(body, gateway->name, gateway_metrics, GATEWAY_METRICS);
@@ -99,14 +100,14 @@ static int metrics_page(const struct gateway *gateway, struct buffer *body)
 static const struct {
     const char *path;
     const char *type;
-    int (*append)(const struct gateway *, struct buffer *body);
+    int (*append)(struct gateway *, struct buffer *body);
 } pages[] = {
     {"/healthz", "application/json", healthz_page},
     {"/readyz", "application/json", readyz_page},
     {"/metrics", "text/plain; version=0.0.4", metrics_page},
 };
 
-void http_answer(const struct gateway *gateway, const struct request *request, struct buffer *out)
+void http_answer(struct gateway *gateway, const struct request *request, struct buffer *out)
 {
     bool with_body = !slice_is(request->method, "HEAD");
     struct buffer body = {0};

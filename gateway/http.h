@@ -10,7 +10,7 @@
 #include "gateway/request.h"
 
 /* Appends the answer to a request that is no upgrade. */
-void http_answer(const struct gateway *, const struct request *, struct buffer *out);
+void http_answer(struct gateway *, const struct request *, struct buffer *out);
 /* Appends a refusal: {"error":{"code","message"}} and the headers its status asks for. with_body is
  * false for HEAD. */
 void http_refuse(struct buffer *out, int status, const char *why, bool with_body);

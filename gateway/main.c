@@ -65,6 +65,7 @@ static int on_start(struct process *process, struct buffer *error)
     gateway->loop = &process->loop;
     gateway->settings = process->settings;
     gateway->bus = process->bus;
+    gateway->started_ms = uv_now(gateway->loop);
     gateway->bits = uid_random64();
     snprintf(gateway->name, sizeof(gateway->name), "%s", process->name);
     snprintf(gateway->id, sizeof(gateway->id), "%s-%016" PRIx64, gateway->name, gateway->bits);
