@@ -8,6 +8,7 @@
 #include "router/reader.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -74,13 +75,52 @@ static void remove_page(struct partition *partition)
     page_destroy(page);
 }
 
+/* What the engine has counted since the last time, in the process's own counters: an engine ends
+ * with its partition. */
+static void count_engine(struct partition *partition)
+{
+    static const struct {
+        enum router_metric metric;
+        size_t offset;
+    } rows[] = {
+#define ROW(NAME, field) {ROUTER_##NAME, offsetof(struct engine_counters, field)}
+        ROW(FRAMES, frames),
+        ROW(REPEATS, repeats),
+        ROW(GAPS, gaps),
+        ROW(UNKNOWN_GATEWAYS, unknown_gateways),
+        ROW(ANNOUNCEMENTS, announcements),
+        ROW(GATEWAYS_BURIED, gateways_buried),
+        ROW(MALFORMED, malformed),
+        ROW(DIRECT_MESSAGES, direct_messages),
+        ROW(STORED, stored),
+        ROW(MAILBOX_FULL, mailbox_full),
+        ROW(EXPIRED, expired),
+        ROW(PUBLISHES, publishes),
+        ROW(RETRIES_ANSWERED, retries_answered),
+#undef ROW
+    };
+    const struct engine_counters *now;
+
+    if (partition->engine == NULL)
+        return;
+    now = engine_counters(partition->engine);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        router_count(rows[i].metric,
+                     *(const uint64_t *)(const void *)((const char *)now + rows[i].offset) -
+                         *(const uint64_t *)(const void *)((const char *)&partition->counted +
+                                                           rows[i].offset));
+    partition->counted = *now;
+}
+
 static void clear(struct partition *partition)
 {
     struct fetch *fetch, *next;
 
     partition->generation++;
     partition->state = PARTITION_FREE;
+    count_engine(partition);
     engine_destroy(&partition->engine);
+    partition->counted = (struct engine_counters){0};
     while (!STAILQ_EMPTY(&partition->inputs))
         remove_input(partition);
     while (!STAILQ_EMPTY(&partition->pages))
@@ -761,12 +801,13 @@ void partition_on_clock(struct partition *partition)
         commit(partition);
 }
 
-void partition_add_metrics(const struct partition *partition)
+void partition_add_metrics(struct partition *partition)
 {
     struct engine_sizes sizes;
 
     if (partition->state != PARTITION_SERVING)
         return;
+    count_engine(partition);
     sizes = engine_sizes(partition->engine);
     router_count(ROUTER_PARTITIONS, 1);
     router_count(ROUTER_CONNECTIONS, sizes.connections);

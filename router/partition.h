@@ -41,6 +41,7 @@ void partition_on_input(struct partition *, const struct bus_reply *entries);
 /* Some ten times a second: renews the lease of an idle partition, sends a TICK when the engine
  * wants one. */
 void partition_on_clock(struct partition *);
-void partition_add_metrics(const struct partition *);
+/* Adds its sizes to the gauges, and what its engine has counted to the counters. */
+void partition_add_metrics(struct partition *);
 
 #endif

@@ -53,6 +53,7 @@ struct partition {
     struct buffer in_key;
 
     struct engine *engine;
+    struct engine_counters counted; /* what of its counters is in the router's metrics */
     struct effects *effects;
     uint64_t epoch, commit;
     struct number position;      /* of the last entry applied */

@@ -1,5 +1,11 @@
 """What somebody else writes into our keys is an alarm in the log, and concerns at most its user."""
 
+from waiting import wait_until
+
+
+def counter(stack, name):
+    return int(stack.redis.command("HGET", "trunkline:process:router-1", name) or 0)
+
 
 def test_a_user_whose_keys_are_of_the_wrong_type(new_stack):
     stack = new_stack(auth=False)
@@ -39,3 +45,5 @@ def test_an_entry_that_holds_no_frames(new_stack):
         assert stack.redis.command("XLEN", f"trunkline:{{{p}}}:dead") == 1
         assert stack.redis.command("XLEN", f"trunkline:{{{p}}}:in") == 0
     assert stack.router.log().count("holds what is no frame") == 16
+    wait_until(lambda: counter(stack, "malformed") == 16, "malformed entries are counted")
+    assert counter(stack, "direct_messages") == 1
