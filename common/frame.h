@@ -13,14 +13,33 @@
 #include <stdint.h>
 
 /* Raised when a body in frames.def changes; processes of different versions refuse each other. */
-#define FRAME_VERSION 1
+#define FRAME_VERSION 2
 
 enum frame_party { FRAME_PARTY_GATEWAY, FRAME_PARTY_ROUTER };
 
 /* The protocol a message came in by: USER_CONNECT.protocol and every message's protocol. */
-enum frame_protocol { FRAME_PROTOCOL_REALTIME = 3 };
-/* Flags of a connection. */
-enum connection_flag { CONNECTION_FLAG_ACK = 1 };
+enum frame_protocol {
+    FRAME_PROTOCOL_SERVER = 0, /* the HTTP API */
+    FRAME_PROTOCOL_MESSAGING = 1,
+    FRAME_PROTOCOL_CHAT = 2,
+    FRAME_PROTOCOL_REALTIME = 3,
+    FRAME_PROTOCOL_SIMPLE = 4,
+    FRAME_PROTOCOL_CALLIE = 5,
+};
+/* Flags of a connection: what it wants of its user's partition. */
+enum connection_flag {
+    CONNECTION_FLAG_ACK = 1,        /* its client acknowledges what it was sent */
+    CONNECTION_FLAG_KEEP = 2,       /* messages stay in the mailbox until they are read; all of them
+                                       come at its beginning */
+    CONNECTION_FLAG_EVENTS = 4,     /* gets its user's events in place of messages */
+    CONNECTION_FLAG_FOLLOWING = 8,  /* set by EVENTS_FOLLOW: they are on their way */
+    CONNECTION_FLAG_HIDDEN = 16,    /* does not make its user present */
+    CONNECTION_FLAG_REPLACE = 32,   /* an older one of the user with the same protocol and slot is
+                                       closed with 4001 */
+    CONNECTION_FLAG_EXCLUSIVE = 64, /* refused while the user has another by this protocol */
+};
+/* Close codes of CONNECTION_REFUSED. */
+enum { CONNECTION_OVER_LIMIT = 1008, CONNECTION_REPLACED = 4001 };
 /* What becomes of a message to a user who is not connected. */
 enum delivery_policy { DELIVERY_STORE, DELIVERY_DISCARD, DELIVERY_DISCARD_AND_TELL };
 enum content_kind { CONTENT_JSON, CONTENT_BINARY };
@@ -30,6 +49,38 @@ enum direct_status {
     DIRECT_QUEUED,       /* offline: in the mailbox */
     DIRECT_MAILBOX_FULL, /* refused: nothing was kept */
     DIRECT_DISCARDED,    /* offline, and its policy keeps nothing */
+};
+
+/* Of EVENT_DELIVERY and of CONVERSATION_*. */
+enum event_kind { EVENT_NEW = 1, EVENT_EDIT, EVENT_DELETE, EVENT_DELIVERED, EVENT_READ };
+enum conversation_change { CONVERSATION_EDIT = 1, CONVERSATION_DELETE };
+enum conversation_mark { CONVERSATION_MARK_DELIVERED = 1, CONVERSATION_MARK_READ };
+enum conversation_status {
+    CONVERSATION_OK,
+    CONVERSATION_FORBIDDEN, /* not a member, not the author, not the owner */
+    CONVERSATION_NOT_FOUND, /* no such message, group or member */
+    CONVERSATION_DISCARDED, /* its policy keeps nothing, and nobody is there */
+    CONVERSATION_FULL,      /* as many members as there may be */
+    CONVERSATION_EXISTS,    /* a group of this id; a member already */
+};
+enum group_change {
+    GROUP_CREATE = 1,
+    GROUP_DELETE,
+    GROUP_JOIN,
+    GROUP_LEAVE,
+    GROUP_ADD,
+    GROUP_REMOVE,
+};
+enum signal_kind {
+    SIGNAL_TYPING = 1,
+    SIGNAL_PASSED_ON, /* a client's own, for a protocol that knows what it is */
+    SIGNAL_EDITED,    /* message id of chat: body is the new one */
+    SIGNAL_DELETED,
+    SIGNAL_GROUP_CREATED,
+    SIGNAL_GROUP_DELETED,
+    SIGNAL_MEMBER_JOINED, /* body: the user */
+    SIGNAL_MEMBER_LEFT,
+    SIGNAL_NOTIFICATION, /* body: a JSON object of the HTTP API or an admin */
 };
 
 struct frame_u64s {

@@ -249,20 +249,67 @@ static yyjson_val *find_key(yyjson_val *object, const char *name)
     return NULL;
 }
 
+/* The value of a key. yyjson gives no positions of values, but a key's text lies where it stood. */
+static struct slice raw_behind(const struct json *json, yyjson_val *key)
+{
+    const char *end = json->original.data + json->original.length;
+    const char *at =
+        after_string(json->original.data + (yyjson_get_str(key) - json->text.data), end);
+
+    while (is_space(*at) || *at == ':')
+        at++;
+    return slice_of(at, (size_t)(after_value(at, end) - at));
+}
+
 struct slice json_member_raw(const struct json *json, const struct json_value *object,
                              const char *name)
 {
     yyjson_val *key = find_key(in(object), name);
-    const char *end = json->original.data + json->original.length;
-    const char *at;
 
-    if (key == NULL)
-        return slice_of(NULL, 0);
-    /* yyjson gives no positions of values, but a key's text lies where it stood. */
-    at = after_string(json->original.data + (yyjson_get_str(key) - json->text.data), end);
-    while (is_space(*at) || *at == ':')
+    return key ? raw_behind(json, key) : slice_of(NULL, 0);
+}
+
+static struct json_pair pair_of(const struct json *json, yyjson_val *key, size_t left)
+{
+    return (struct json_pair){
+        .name = string_of(key),
+        .value = out(yyjson_obj_iter_get_val(key)),
+        .raw = raw_behind(json, key),
+        .left = left,
+    };
+}
+
+struct json_pair json_first_pair(const struct json *json, const struct json_value *object)
+{
+    size_t count = json_type(object) == JSON_OBJECT ? json_count(object) : 0;
+
+    return count ? pair_of(json, unsafe_yyjson_get_first(in(object)), count - 1)
+                 : (struct json_pair){0};
+}
+
+struct json_pair json_next_pair(const struct json *json, const struct json_pair *pair)
+{
+    return pair->left ? pair_of(json, unsafe_yyjson_get_next(in(pair->value)), pair->left - 1)
+                      : (struct json_pair){0};
+}
+
+struct slice json_elements(struct slice array)
+{
+    return array.length >= 2 ? slice_of(array.data + 1, array.length - 2) : slice_of(NULL, 0);
+}
+
+bool json_cut_element(struct slice *rest, struct slice *element)
+{
+    const char *at = rest->data, *end = rest->data + rest->length;
+
+    while (at < end && (is_space(*at) || *at == ','))
         at++;
-    return slice_of(at, (size_t)(after_value(at, end) - at));
+    if (at == end)
+        return false;
+    *element = slice_of(at, (size_t)(after_value(at, end) - at));
+    at += element->length;
+    *rest = slice_of(at, (size_t)(end - at));
+    return true;
 }
 
 struct slice json_text(const struct json_value *value)

@@ -52,6 +52,19 @@ size_t json_count(const struct json_value *);
 /* The first element of an array, and the one after an element; for json_count of them. */
 const struct json_value *json_first(const struct json_value *array);
 const struct json_value *json_next(const struct json_value *element);
+/* A member of an object; value is NULL behind the last one. */
+struct json_pair {
+    struct slice name;
+    const struct json_value *value;
+    struct slice raw; /* the value as it stands in the text */
+    size_t left;      /* members behind it */
+};
+struct json_pair json_first_pair(const struct json *, const struct json_value *object);
+struct json_pair json_next_pair(const struct json *, const struct json_pair *);
+/* What stands between the brackets of an array's text, and the next element cut off that, byte for
+ * byte. False when there is none. */
+struct slice json_elements(struct slice array);
+bool json_cut_element(struct slice *rest, struct slice *element);
 /* A number as a double. Returns 0, or -EINVAL when it is none or out of range. */
 int json_double(const struct json_value *, double *number) __attribute__((warn_unused_result));
 

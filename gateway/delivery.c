@@ -27,12 +27,16 @@ struct deliveries {
     unsigned handles;
 };
 
-/* A message on its way to the receivers of one entry: encoded once for each protocol. */
+/* A message or an event on its way to the receivers of one entry: encoded once for each protocol.
+ */
 struct delivery {
     struct deliveries *deliveries;
     struct written *written;
-    const struct frame_message_delivery *message;
+    struct number number;
+    const struct frame_message_delivery *message; /* or NULL: an event */
+    const struct frame_event_delivery *event;
     struct wire *wires[PROTOCOL_SLOTS];
+    bool empty[PROTOCOL_SLOTS]; /* the protocol has no words for it */
 };
 
 static uint32_t partition_count(const struct deliveries *deliveries)
@@ -149,18 +153,38 @@ void deliveries_entry_end(struct deliveries *deliveries, uint32_t partition, siz
     see_to_report(deliveries, written_urgency(written));
 }
 
+static void encode(const struct delivery *delivery, const struct protocol *protocol,
+                   struct buffer *payload, int *opcode)
+{
+    if (delivery->message && protocol->encode_delivery)
+        protocol->encode_delivery(payload, delivery->message, opcode);
+    else if (delivery->event && protocol->encode_event)
+        protocol->encode_event(payload, delivery->event, opcode);
+}
+
+/* NULL when the protocol has nothing to say. */
 static struct wire *wire_for(struct delivery *delivery, const struct protocol *protocol)
 {
     struct buffer *payload = &delivery->deliveries->payload;
+    struct wire **wire = &delivery->wires[protocol->id];
     int opcode = WIRE_TEXT;
 
-    if (delivery->wires[protocol->id] == NULL) {
-        buffer_reset(payload, PAYLOAD_KEEP);
-        protocol->encode_delivery(payload, delivery->message, &opcode);
-        delivery->wires[protocol->id] =
-            wire_create((enum wire_opcode)opcode, buffer_slice(payload));
-    }
-    return delivery->wires[protocol->id];
+    if (*wire != NULL || delivery->empty[protocol->id])
+        return *wire;
+    buffer_reset(payload, PAYLOAD_KEEP);
+    encode(delivery, protocol, payload, &opcode);
+    delivery->empty[protocol->id] = payload->length == 0;
+    if (payload->length > 0)
+        *wire = wire_create((enum wire_opcode)opcode, buffer_slice(payload));
+    return *wire;
+}
+
+static bool send_wire(struct session *session, struct wire *wire)
+{
+    if (wire != NULL && !session_send(session, wire, SEND_NORMAL))
+        return false;
+    gateway_count(GATEWAY_DELIVERIES, wire != NULL);
+    return true;
 }
 
 /*
@@ -169,37 +193,72 @@ static struct wire *wire_for(struct delivery *delivery, const struct protocol *p
  */
 static void hand_over(struct delivery *delivery, struct session *session)
 {
-    struct number number = delivery->message->number;
     uint64_t end = WRITTEN_NEVER;
 
-    if (!unconfirmed_meet(&session->unconfirmed, delivery->written, number))
+    if (!unconfirmed_meet(&session->unconfirmed, delivery->written, delivery->number))
         return;
-    if (session->state == SESSION_OPEN &&
-        session_send(session, wire_for(delivery, session->protocol), SEND_NORMAL)) {
+    if (session->state == SESSION_OPEN && send_wire(session, wire_for(delivery, session->protocol)))
         end = session_bytes_queued(session);
-        gateway_count(GATEWAY_DELIVERIES, 1);
-    }
-    unconfirmed_add(&session->unconfirmed, delivery->written, number, end);
+    unconfirmed_add(&session->unconfirmed, delivery->written, delivery->number, end);
     list_add(delivery->deliveries, session);
     start_confirming(delivery->deliveries);
+}
+
+static struct session *receiver(const struct deliveries *deliveries, uint32_t partition,
+                                uint64_t connection)
+{
+    struct session *session = session_find_any(deliveries->gateway->sessions, connection);
+
+    return session && session->partition == partition ? session : NULL;
+}
+
+static void release_wires(struct delivery *delivery)
+{
+    for (size_t i = 0; i < PROTOCOL_SLOTS; i++)
+        wire_unref(&delivery->wires[i]);
 }
 
 void deliveries_on_message(struct deliveries *deliveries, uint32_t partition,
                            const struct frame_message_delivery *message)
 {
     struct delivery delivery = {
-        .deliveries = deliveries, .written = written_of(deliveries, partition), .message = message};
+        .deliveries = deliveries,
+        .written = written_of(deliveries, partition),
+        .number = message->number,
+        .message = message,
+    };
 
     deliveries->partitions[partition].durable = true;
     for (size_t i = 0; i < message->connections.count; i++) {
-        struct session *session =
-            session_find_any(deliveries->gateway->sessions, message->connections.values[i]);
+        struct session *session = receiver(deliveries, partition, message->connections.values[i]);
 
-        if (session && session->partition == partition)
+        if (session)
             hand_over(&delivery, session);
     }
-    for (size_t i = 0; i < PROTOCOL_SLOTS; i++)
-        wire_unref(&delivery.wires[i]);
+    release_wires(&delivery);
+}
+
+void deliveries_on_event(struct deliveries *deliveries, uint32_t partition,
+                         const struct frame_event_delivery *event)
+{
+    struct delivery delivery = {
+        .deliveries = deliveries,
+        .written = written_of(deliveries, partition),
+        .number = event->number,
+        .event = event,
+    };
+
+    deliveries->partitions[partition].durable = true;
+    for (size_t i = 0; i < event->connections.count; i++) {
+        struct session *session = receiver(deliveries, partition, event->connections.values[i]);
+
+        /* Told again after an announcement. */
+        if (session == NULL || event->event <= session->event)
+            continue;
+        session->event = event->event;
+        hand_over(&delivery, session);
+    }
+    release_wires(&delivery);
 }
 
 struct number deliveries_update_seen(struct deliveries *deliveries, struct session *session)

@@ -19,6 +19,10 @@ void deliveries_entry_end(struct deliveries *, uint32_t partition, size_t conten
 /* Hands the message to each connection that has not had it; encodes once for each protocol. */
 void deliveries_on_message(struct deliveries *, uint32_t partition,
                            const struct frame_message_delivery *);
+/* Likewise an event, to connections that have not had it: an event's id says so, its number only
+ * that it was written. */
+void deliveries_on_event(struct deliveries *, uint32_t partition,
+                         const struct frame_event_delivery *);
 /* The session has ended (its socket may be gone): reports CONNECTION_CLOSED with its Y, and counts
  * nothing of it as outstanding. */
 void deliveries_session_closed(struct deliveries *, struct session *);

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "gateway/claims.h"
 #include "gateway/delivery.h"
 #include "gateway/output.h"
 #include "gateway/session.h"
@@ -124,8 +125,78 @@ static void on_connection_refused(struct gateway *gateway, uint32_t partition,
 
     log_debug("partition %u: connection %llu is refused", partition,
               (unsigned long long)frame->connection_refused.connection);
-    if (session)
+    if (session && frame->connection_refused.close_code == CONNECTION_REPLACED)
+        session_close(session, SESSION_CLOSE_REPLACED, NULL);
+    else if (session)
         session_close(session, SESSION_CLOSE_POLICY, "refused");
+}
+
+static void on_conversation_reply(struct gateway *gateway, uint32_t partition,
+                                  const struct frame *frame)
+{
+    struct session *session = session_find(gateway->sessions, frame->conversation_reply.connection);
+
+    (void)partition;
+    if (session && session->protocol->on_conversation_reply)
+        session->protocol->on_conversation_reply(session, &frame->conversation_reply);
+}
+
+static void on_events_followed(struct gateway *gateway, uint32_t partition,
+                               const struct frame *frame)
+{
+    struct session *session = session_find(gateway->sessions, frame->events_followed.connection);
+
+    (void)partition;
+    if (session && session->protocol->on_events_followed)
+        session->protocol->on_events_followed(session, &frame->events_followed);
+}
+
+static void on_event(struct gateway *gateway, uint32_t partition, const struct frame *frame)
+{
+    deliveries_on_event(gateway->deliveries, partition, &frame->event_delivery);
+}
+
+static void on_message_status(struct gateway *gateway, uint32_t partition,
+                              const struct frame *frame)
+{
+    const struct frame_message_status *status = &frame->message_status;
+
+    (void)partition;
+    for (size_t i = 0; i < status->connections.count; i++) {
+        struct session *session = session_find(gateway->sessions, status->connections.values[i]);
+
+        if (session && session->protocol->on_message_status)
+            session->protocol->on_message_status(session, status);
+    }
+}
+
+static void on_signal(struct gateway *gateway, uint32_t partition, const struct frame *frame)
+{
+    (void)partition;
+    topics_on_signal(gateway->topics, &frame->signal_delivery);
+}
+
+static void on_member_changed(struct gateway *gateway, uint32_t partition,
+                              const struct frame *frame)
+{
+    (void)partition;
+    topics_on_member(gateway->topics, &frame->member_changed);
+}
+
+/* The request of a list is the session that asked. */
+static void on_member_list(struct gateway *gateway, uint32_t partition, const struct frame *frame)
+{
+    struct session *session = session_find(gateway->sessions, frame->member_list.request);
+
+    (void)partition;
+    if (session && session->protocol->on_member_list)
+        session->protocol->on_member_list(session, &frame->member_list);
+}
+
+static void on_name_answer(struct gateway *gateway, uint32_t partition, const struct frame *frame)
+{
+    (void)partition;
+    claims_on_answer(gateway->claims, frame->name_answer.request, frame->name_answer.granted);
 }
 
 /* content: a reason for the router to keep its entry until it is confirmed. */
@@ -138,11 +209,19 @@ static const struct handler {
     {FRAME_TOPIC_MESSAGE, true, on_topic_message},
     {FRAME_DIRECT_REPLY, true, on_direct_reply},
     {FRAME_PUBLISH_REPLY, true, on_publish_reply},
+    {FRAME_EVENT_DELIVERY, true, on_event},
+    {FRAME_CONVERSATION_REPLY, true, on_conversation_reply},
+    {FRAME_SIGNAL_DELIVERY, true, on_signal},
     {FRAME_OUTPUT_HEAD, false, on_head},
     {FRAME_SUBSCRIPTION_SYNCED, true, on_synced},
     {FRAME_PRESENCE_STATE, true, on_presence},
     {FRAME_REQUEST_REFUSED, true, on_request_refused},
     {FRAME_CONNECTION_REFUSED, true, on_connection_refused},
+    {FRAME_EVENTS_FOLLOWED, true, on_events_followed},
+    {FRAME_MEMBER_CHANGED, true, on_member_changed},
+    {FRAME_MEMBER_LIST, true, on_member_list},
+    {FRAME_MESSAGE_STATUS, true, on_message_status},
+    {FRAME_NAME_ANSWER, true, on_name_answer},
     {FRAME_ENTRIES_MISSING, false, on_missing},
     {FRAME_WHO_ARE_YOU, false, on_who_are_you},
     {FRAME_GATEWAY_ANNOUNCED, false, on_announced},

@@ -26,6 +26,8 @@ struct gateway {
     struct sessions *sessions;
     struct verifier *verifier;
     struct listener *listener;
+    struct rate_users *rate_users; /* admission.h */
+    struct claims *claims;
     uint64_t started_ms; /* loop time of the start */
     bool complete;       /* all partitions have answered once, or were waited for long enough */
     bool draining;       /* SIGTERM has come: no new connections */

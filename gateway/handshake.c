@@ -97,7 +97,8 @@ void handshake_refuse(struct handshake *handshake, int status, const char *why)
     free(handshake);
 }
 
-void handshake_accept(struct handshake *handshake, struct identity *identity, uint64_t flags)
+void handshake_accept(struct handshake *handshake, struct identity *identity, uint64_t flags,
+                      struct slice slot)
 {
     struct gateway *gateway = handshake->gateway;
     struct arrival *arrival = handshake->arrival;
@@ -114,7 +115,7 @@ void handshake_accept(struct handshake *handshake, struct identity *identity, ui
         return;
     }
     sessions_adopt(gateway->sessions, arrival_detach(arrival), &upgrade, handshake->protocol,
-                   identity, flags);
+                   identity, flags, slot);
     arrival_release(arrival);
     free(handshake);
 }

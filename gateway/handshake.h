@@ -30,8 +30,10 @@ struct slice handshake_header(struct handshake *, const char *name);
  * there is none.
  */
 struct slice handshake_token(struct handshake *);
-/* identity is moved (verifier.h). flags: enum connection_flag. */
-void handshake_accept(struct handshake *, struct identity *identity, uint64_t flags);
+/* identity is moved (verifier.h). flags: enum connection_flag. slot: see CONNECTION_FLAG_REPLACE;
+ * may be empty. */
+void handshake_accept(struct handshake *, struct identity *identity, uint64_t flags,
+                      struct slice slot);
 /* Answers with an HTTP status (401, 403, 404, 426, 503 …) and a JSON body that says why. */
 void handshake_refuse(struct handshake *, int status, const char *why);
 /* Called instead of an answer when the client has gone: forget the handshake. */

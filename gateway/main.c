@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/process.h"
 #include "common/uid.h"
+#include "gateway/claims.h"
 #include "gateway/delivery.h"
 #include "gateway/downlink.h"
 #include "gateway/gateway.h"
@@ -74,6 +75,7 @@ static int on_start(struct process *process, struct buffer *error)
     uv_prepare_init(gateway->loop, &program->turn_end);
     program->turn_end.data = gateway;
     uv_prepare_start(&program->turn_end, on_turn_end);
+    gateway->rate_users = rate_users_create();
     gateway->listener = listener_create(gateway, error);
     return gateway->listener != NULL ? 0 : -1;
 }
@@ -94,6 +96,7 @@ static int on_ready(struct process *process, struct buffer *error)
         return -1;
     gateway->uplink = uplink_create(gateway);
     gateway->topics = topics_create(gateway);
+    gateway->claims = claims_create(gateway);
     gateway->deliveries = deliveries_create(gateway);
     gateway->sessions = sessions_create(gateway);
     if (gateway->sessions == NULL) {
@@ -154,6 +157,7 @@ static void on_finish(struct process *process)
         sessions_stop(gateway->sessions);
     downlink_destroy(&gateway->downlink);
     deliveries_destroy(&gateway->deliveries);
+    claims_destroy(&gateway->claims);
     topics_destroy(&gateway->topics);
     uplink_destroy(&gateway->uplink);
     verifier_destroy(&gateway->verifier);
@@ -163,7 +167,10 @@ static void on_finish(struct process *process)
 
 static void on_finished(struct process *process)
 {
-    sessions_destroy(&((struct program *)process)->gateway.sessions);
+    struct gateway *gateway = &((struct program *)process)->gateway;
+
+    sessions_destroy(&gateway->sessions);
+    rate_users_destroy(&gateway->rate_users);
 }
 
 int main(int argc, char **argv)

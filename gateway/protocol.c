@@ -9,6 +9,14 @@ const struct protocol *const protocols[] = {
     NULL,
 };
 
+const struct protocol *protocol_by_id(uint64_t id)
+{
+    for (size_t i = 0; protocols[i]; i++)
+        if (protocols[i]->id == id)
+            return protocols[i];
+    return NULL;
+}
+
 const struct protocol *protocol_find(struct slice path)
 {
     for (size_t i = 0; protocols[i]; i++)

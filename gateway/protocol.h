@@ -11,8 +11,16 @@
 
 #include <uv.h>
 
+struct content;
 struct handshake;
 struct session;
+
+/* Messages that reach one session in one turn, in one frame of at most so many: what stands before,
+ * between and behind them. */
+struct message_batch {
+    const char *open, *separator, *close;
+    size_t most;
+};
 
 struct protocol {
     const char *name;     /* "realtime" */
@@ -31,13 +39,26 @@ struct protocol {
     void (*on_direct_reply)(struct session *, const struct frame_direct_reply *);
     void (*on_publish_reply)(struct session *, const struct frame_publish_reply *);
     void (*on_request_refused)(struct session *, const struct frame_request_refused *);
+    void (*on_conversation_reply)(struct session *, const struct frame_conversation_reply *);
+    void (*on_events_followed)(struct session *, const struct frame_events_followed *);
+    /* What became of a message of this session's user later. */
+    void (*on_message_status)(struct session *, const struct frame_message_status *);
+    void (*on_member_list)(struct session *, const struct frame_member_list *);
     /* A change of subscriptions asked for with topics_subscribe or topics_unsubscribe is in force
      * everywhere. */
     void (*on_subscribed)(struct session *, uint64_t request);
+    /* What a body of this protocol (CONTENT_JSON) says, for receivers by others (content.h). */
+    void (*read_content)(struct slice body, struct content *);
     /* Encoders: append the payload of one message, once for all receivers of this protocol; *opcode
-     * is WIRE_TEXT unless changed. */
+     * is WIRE_TEXT unless changed. One that appends nothing sends nothing; so does NULL. */
     void (*encode_delivery)(struct buffer *, const struct frame_message_delivery *, int *opcode);
     void (*encode_topic_message)(struct buffer *, const struct frame_topic_message *, int *opcode);
+    /* An event of its user's log (EVENTS connections), something not kept, a change in a room. */
+    void (*encode_event)(struct buffer *, const struct frame_event_delivery *, int *opcode);
+    void (*encode_signal)(struct buffer *, const struct frame_signal_delivery *, int *opcode);
+    void (*encode_member)(struct buffer *, const struct frame_member_changed *, int *opcode);
+    /* How encode_delivery's messages are gathered; NULL: each is a frame of its own. */
+    const struct message_batch *batch;
     void (*encode_presence)(struct buffer *, const struct frame_presence_state *, int *opcode);
     /* Called within a second of session->tick_due_ms (0 at first), which it sets anew, and each
        second while the client is silent for ping_after_ms: heartbeats in the protocol's own form,
@@ -50,6 +71,8 @@ struct protocol {
 /* Slots for arrays by protocol; ids are below it. */
 #define PROTOCOL_SLOTS 8
 extern const struct protocol *const protocols[]; /* ends with NULL */
+/* By enum frame_protocol; NULL if there is none. */
+const struct protocol *protocol_by_id(uint64_t id);
 /* Of an endpoint's path; NULL if there is none. */
 const struct protocol *protocol_find(struct slice path);
 

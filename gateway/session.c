@@ -155,7 +155,7 @@ static void unlink_record(struct sessions *sessions, struct session *session)
 
 void sessions_adopt(struct sessions *sessions, int descriptor,
                     const struct websocket_upgrade *upgrade, const struct protocol *protocol,
-                    struct identity *identity, uint64_t flags)
+                    struct identity *identity, uint64_t flags, struct slice slot)
 {
     struct record *record = xcalloc(1, sizeof(*record) + protocol->state_size);
     struct session *session = &record->session;
@@ -168,6 +168,7 @@ void sessions_adopt(struct sessions *sessions, int descriptor,
     session->user = slice_text(session->identity.user);
     session->partition = partition_of(&sessions->gateway->deployment, session->user);
     session->flags = flags;
+    session->slot = slice_of(xmemdup0(slot.data, slot.length), slot.length);
     session->protocol_state = record->protocol_state;
     session->heard_ms = now_ms(record);
     link_record(sessions, session);
@@ -178,6 +179,7 @@ static void free_record(struct sessions *sessions, struct record *record)
 {
     unlink_record(sessions, &record->session);
     identity_finish(&record->session.identity);
+    free((char *)record->session.slot.data);
     connection_drop(&record->connection);
     buffer_finish(&record->message.gathered);
     free(record->close_text);
@@ -200,7 +202,9 @@ static void on_open(void *owner, struct websocket *websocket)
                                 .user_connect = {.connection = session->id,
                                                  .user = session->user,
                                                  .protocol = session->protocol->id,
-                                                 .flags = session->flags}});
+                                                 .flags = session->flags,
+                                                 .slot = session->slot}});
+    admission_join(session);
     session->protocol->open(session);
 }
 
@@ -220,6 +224,7 @@ static void end_session(struct record *record)
         topics_session_closed(session->gateway->topics, session);
         if (session->protocol->close)
             session->protocol->close(session);
+        admission_leave(session);
     }
     set_state(session, SESSION_CLOSED);
 }

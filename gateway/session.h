@@ -7,6 +7,7 @@
 #define GATEWAY_SESSION_H
 
 #include "gateway/gateway.h"
+#include "gateway/admission.h"
 #include "gateway/protocol.h"
 #include "gateway/verifier.h"
 #include "gateway/wire.h"
@@ -45,13 +46,16 @@ struct session {
     uint64_t id;       /* connection on the bus: counts from 1 in this process, never used again */
     struct slice user; /* of identity.user */
     uint64_t flags;    /* enum connection_flag */
+    struct slice slot; /* owned: which of its user's connections by this protocol */
     struct identity identity;
+    struct session_limits limits;
 
     /* delivery.c: durable messages handed over and not confirmed, in order of their bytes. */
     struct unconfirmed unconfirmed;
     struct session *confirm_next,
         *confirm_previous; /* list of sessions with unconfirmed messages */
     bool confirm_listed;
+    uint64_t event; /* the last one handed over */
 
     /* topics.c */
     struct session_topics *topics;
@@ -64,9 +68,10 @@ void sessions_destroy(struct sessions **);
 /* Before destroying it: the library's handles close in the loop's next turns. Sessions that are
  * left end without a word. */
 void sessions_stop(struct sessions *);
-/* Makes a session of an upgrade that was accepted. descriptor and identity are taken over. */
+/* Makes a session of an upgrade that was accepted. descriptor and identity are taken over; slot is
+ * copied. */
 void sessions_adopt(struct sessions *, int descriptor, const struct websocket_upgrade *,
-                    const struct protocol *, struct identity *, uint64_t flags);
+                    const struct protocol *, struct identity *, uint64_t flags, struct slice slot);
 /* Closes all with SESSION_CLOSE_RESTART, in batches over one to two seconds so that they do not all
  * come back at once. done is called when none is left. */
 void sessions_drain(struct sessions *, void (*done)(void *arg), void *arg);

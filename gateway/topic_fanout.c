@@ -20,6 +20,7 @@ struct fanout {
     bool stamped; /* more than one target: a session may be in several */
     uint64_t sent;
     struct wire *wires[PROTOCOL_SLOTS];
+    bool empty[PROTOCOL_SLOTS]; /* the protocol has no words for it */
 };
 
 void topic_fanout_finish(struct topic_fanout *memory)
@@ -37,16 +38,33 @@ bool topic_fanout_in_force(const struct subscription *subscription, uint32_t par
     return subscription->in_force;
 }
 
+/* One that appends nothing has no words for it. */
 static void encode_topic_message(const struct protocol *protocol, struct buffer *out,
                                  const void *message, int *opcode)
 {
-    protocol->encode_topic_message(out, message, opcode);
+    if (protocol->encode_topic_message)
+        protocol->encode_topic_message(out, message, opcode);
 }
 
 static void encode_presence(const struct protocol *protocol, struct buffer *out,
                             const void *message, int *opcode)
 {
-    protocol->encode_presence(out, message, opcode);
+    if (protocol->encode_presence)
+        protocol->encode_presence(out, message, opcode);
+}
+
+static void encode_signal(const struct protocol *protocol, struct buffer *out, const void *message,
+                          int *opcode)
+{
+    if (protocol->encode_signal)
+        protocol->encode_signal(out, message, opcode);
+}
+
+static void encode_member(const struct protocol *protocol, struct buffer *out, const void *message,
+                          int *opcode)
+{
+    if (protocol->encode_member)
+        protocol->encode_member(out, message, opcode);
 }
 
 static struct wire *make_wire(struct fanout *fanout, const struct protocol *protocol)
@@ -56,6 +74,9 @@ static struct wire *make_wire(struct fanout *fanout, const struct protocol *prot
 
     buffer_reset(encoded, KEEP_BYTES);
     fanout->encode(protocol, encoded, fanout->message, &opcode);
+    fanout->empty[protocol->id] = encoded->length == 0;
+    if (encoded->length == 0)
+        return NULL;
     return wire_create((enum wire_opcode)opcode, buffer_slice(encoded));
 }
 
@@ -63,9 +84,10 @@ static void send_one(struct fanout *fanout, struct session *session)
 {
     struct wire **wire = &fanout->wires[session->protocol->id];
 
-    if (*wire == NULL)
+    if (*wire == NULL && !fanout->empty[session->protocol->id])
         *wire = make_wire(fanout, session->protocol);
-    fanout->sent += session_send(session, *wire, fanout->class);
+    if (*wire != NULL)
+        fanout->sent += session_send(session, *wire, fanout->class);
 }
 
 static bool stamp(struct fanout *fanout, struct session *session)
@@ -110,6 +132,79 @@ static void finish(struct fanout *fanout)
 {
     for (size_t i = 0; i < PROTOCOL_SLOTS; i++)
         wire_unref(&fanout->wires[i]);
+}
+
+struct everybody {
+    struct fanout *fanout;
+    const struct protocol *only;
+};
+
+static void send_everybody(struct session *session, void *arg)
+{
+    const struct everybody *everybody = arg;
+
+    if (session != everybody->fanout->exclude &&
+        (everybody->only == NULL || session->protocol == everybody->only))
+        send_one(everybody->fanout, session);
+}
+
+/* To all sessions of a protocol, or all. */
+static void send_endpoint(struct fanout *fanout, struct sessions *sessions,
+                          const struct protocol *only)
+{
+    struct everybody everybody = {.fanout = fanout, .only = only};
+
+    sessions_each(sessions, send_everybody, &everybody);
+}
+
+void topic_fanout_endpoint(struct topic_fanout *memory, struct sessions *sessions,
+                           const struct protocol *only, const struct session *exclude,
+                           const struct frame_topic_message *message)
+{
+    struct fanout fanout = {
+        .memory = memory,
+        .exclude = exclude,
+        .class = SEND_NORMAL,
+        .encode = encode_topic_message,
+        .message = message,
+    };
+
+    send_endpoint(&fanout, sessions, only);
+    finish(&fanout);
+    gateway_count(GATEWAY_TOPIC_DELIVERIES, fanout.sent);
+}
+
+void topic_fanout_member(struct topic_fanout *memory, struct sessions *sessions,
+                         const struct protocol *only, const struct frame_member_changed *change)
+{
+    struct fanout fanout = {
+        .memory = memory,
+        .class = SEND_NORMAL,
+        .encode = encode_member,
+        .message = change,
+    };
+
+    send_endpoint(&fanout, sessions, only);
+    finish(&fanout);
+}
+
+void topic_fanout_signal(struct topic_fanout *memory, struct sessions *sessions,
+                         const struct frame_signal_delivery *signal)
+{
+    struct fanout fanout = {
+        .memory = memory,
+        .class = SEND_DROPPABLE,
+        .encode = encode_signal,
+        .message = signal,
+    };
+
+    for (size_t i = 0; i < signal->connections.count; i++) {
+        struct session *session = session_find(sessions, signal->connections.values[i]);
+
+        if (session)
+            send_one(&fanout, session);
+    }
+    finish(&fanout);
 }
 
 void topic_fanout_message(struct topic_fanout *memory, struct topic_index *index,

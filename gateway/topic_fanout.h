@@ -9,6 +9,9 @@
 #include "common/frame.h"
 #include "gateway/topic_index.h"
 
+struct protocol;
+struct sessions;
+
 /* Memory that fan-outs use one after another. Zeroed is fine. */
 struct topic_fanout {
     struct target_list matches;
@@ -22,6 +25,14 @@ bool topic_fanout_in_force(const struct subscription *, uint32_t partition);
 /* To all whose subscription is in force for the partition, but exclude (may be NULL). */
 void topic_fanout_message(struct topic_fanout *, struct topic_index *, uint32_t partition,
                           const struct session *exclude, const struct frame_topic_message *);
+/* To all sessions of a protocol (NULL: all) but exclude. */
+void topic_fanout_endpoint(struct topic_fanout *, struct sessions *, const struct protocol *only,
+                           const struct session *exclude, const struct frame_topic_message *);
+void topic_fanout_member(struct topic_fanout *, struct sessions *, const struct protocol *only,
+                         const struct frame_member_changed *);
+/* To the connections it lists. */
+void topic_fanout_signal(struct topic_fanout *, struct sessions *,
+                         const struct frame_signal_delivery *);
 /* A change, to all that follow the user. */
 void topic_fanout_presence(struct topic_fanout *, struct topic_index *,
                            const struct frame_presence_state *);

@@ -1,6 +1,7 @@
 #include "gateway/topics.h"
 
 #include "common/xalloc.h"
+#include "gateway/endpoint_topic.h"
 #include "gateway/topic_fanout.h"
 #include "gateway/topic_index.h"
 #include "gateway/uplink.h"
@@ -656,10 +657,28 @@ void topics_on_message(struct topics *topics, uint32_t partition,
                        const struct frame_topic_message *message)
 {
     const struct session *exclude = NULL;
+    const struct protocol *only;
 
     if (message->exclude)
         exclude = session_find(topics->gateway->sessions, message->exclude);
+    if (endpoint_topic_is(message->topic, &only)) {
+        topic_fanout_endpoint(&topics->fanout, topics->gateway->sessions, only, exclude, message);
+        return;
+    }
     topic_fanout_message(&topics->fanout, &topics->index, partition, exclude, message);
+}
+
+void topics_on_signal(struct topics *topics, const struct frame_signal_delivery *signal)
+{
+    topic_fanout_signal(&topics->fanout, topics->gateway->sessions, signal);
+}
+
+void topics_on_member(struct topics *topics, const struct frame_member_changed *change)
+{
+    const struct protocol *only;
+
+    if (endpoint_topic_is(change->topic, &only))
+        topic_fanout_member(&topics->fanout, topics->gateway->sessions, only, change);
 }
 
 static bool follows(struct topics *topics, const struct session *session, struct slice user)
@@ -699,6 +718,7 @@ void topics_announce(struct topics *topics, uint32_t partition, struct buffer *f
 {
     struct frame frame;
 
+    endpoint_topics_announce(topics->gateway, partition, frames);
     for (struct target *t = topics->index.targets[TARGET_TOPIC]; t; t = t->hh.next) {
         frame = topic_count_frame(t);
         if (t->counted > 0 && t->partition == partition)

@@ -151,6 +151,8 @@ static void announce_session(struct session *session, void *arg)
                                                  .user = session->user,
                                                  .protocol = session->protocol->id,
                                                  .flags = session->flags,
+                                                 .slot = session->slot,
+                                                 .event = session->event,
                                                  .seen = deliveries_update_seen(
                                                      session->gateway->deliveries, session)}});
 }

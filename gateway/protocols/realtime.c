@@ -67,12 +67,11 @@ static void on_identify(struct handshake *handshake)
 
     if (result != VERIFIER_OK) {
         handshake_refuse(handshake, refusal_status(gateway, result), verifier_reason(result));
-    } else if (!realtime_admit_connection(gateway, slice_text(identity.user))) {
-        gateway_count(GATEWAY_RATE_LIMITED, 1);
+    } else if (!admission_connect(gateway, slice_text(identity.user))) {
         identity_finish(&identity);
         handshake_refuse(handshake, 429, "this user connects too often");
     } else {
-        handshake_accept(handshake, &identity, flags);
+        handshake_accept(handshake, &identity, flags, (struct slice){0});
     }
 }
 
@@ -83,7 +82,6 @@ static void on_open(struct session *session)
 
     TAILQ_INIT(&state->changes);
     state->opened_s = realtime_now_s();
-    realtime_join_user(session);
     realtime_encode_welcome(out, session->gateway->bits, session->id, state->opened_s);
     session_send_text(session, buffer_slice(out));
 }
@@ -91,7 +89,6 @@ static void on_open(struct session *session)
 static void on_close(struct session *session)
 {
     realtime_forget_changes(session);
-    realtime_leave_user(session);
 }
 
 static void send_auth_status(struct session *session, const char *status)

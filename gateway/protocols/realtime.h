@@ -8,7 +8,6 @@
 
 #include "common/json.h"
 #include "gateway/protocol.h"
-#include "gateway/rate.h"
 #include "gateway/session.h"
 
 #include <sys/queue.h>
@@ -26,26 +25,11 @@ enum realtime_code {
     REALTIME_UNAVAILABLE = 503,
 };
 
-/* What has a limit of its own: first a connection's, then those that a user's connections share. */
-enum realtime_rate {
-    REALTIME_RATE_CONNECTION,
-    REALTIME_RATE_ACK,
-    REALTIME_CONNECTION_RATES,
-    REALTIME_RATE_USER = REALTIME_CONNECTION_RATES,
-    REALTIME_RATE_SUBSCRIBE,
-    REALTIME_RATE_BROADCAST,
-    REALTIME_RATE_DIRECT,
-    REALTIME_RATE_CONNECT,
-    REALTIME_RATES,
-};
-
 /* A Subscribe or Unsubscribe whose Status is to be sent when it is in force. */
 struct realtime_change;
 TAILQ_HEAD(realtime_changes, realtime_change);
 
 struct realtime_state {
-    struct rate_bucket buckets[REALTIME_CONNECTION_RATES];
-    struct rate_user *user; /* shared by the user's sessions here */
     struct realtime_changes changes;
     size_t changes_bytes;
     uint64_t pinged_heard_ms; /* heard_ms of the session when it was pinged last */
@@ -77,11 +61,6 @@ int64_t realtime_now_s(void);
 /* ---- realtime_requests.c: the message as a whole, rate limits, dispatch ---- */
 void realtime_on_text(struct session *, struct slice message);
 void realtime_on_binary(struct session *, struct slice message);
-/* Whether the user may connect once more now: each connection gets all that waits for him. */
-bool realtime_admit_connection(struct gateway *, struct slice user);
-/* The buckets that the user's sessions share. */
-void realtime_join_user(struct session *);
-void realtime_leave_user(struct session *);
 /* Answers 400 or 403 about a field. Return false, so that a check can end in them. */
 bool realtime_refuse_field(const struct realtime_request *, const char *field, const char *message);
 bool realtime_forbid(const struct realtime_request *, const char *field, const char *message);

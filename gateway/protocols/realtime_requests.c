@@ -9,32 +9,19 @@
 struct command {
     const char *type;
     void (*handle)(struct realtime_request *);
-    enum realtime_rate
-        rate; /* its own limit; REALTIME_RATE_CONNECTION: only those of all messages */
+    enum limit limit;
 };
 
 static const struct command commands[] = {
-    {"Ping", realtime_do_ping, REALTIME_RATE_CONNECTION},
-    {"Pong", realtime_do_pong, REALTIME_RATE_CONNECTION},
-    {"Subscribe", realtime_do_subscribe, REALTIME_RATE_SUBSCRIBE},
-    {"Unsubscribe", realtime_do_unsubscribe, REALTIME_RATE_CONNECTION},
-    {"Broadcast", realtime_do_broadcast, REALTIME_RATE_BROADCAST},
-    {"DirectMessage", realtime_do_direct_message, REALTIME_RATE_DIRECT},
-    {"Presence", realtime_do_presence, REALTIME_RATE_CONNECTION},
-    {"Auth", realtime_do_auth, REALTIME_RATE_CONNECTION},
-    {"Ack", realtime_do_ack, REALTIME_RATE_ACK},
-};
-
-_Static_assert(REALTIME_RATES - REALTIME_CONNECTION_RATES <= RATE_USER_BUCKETS, "a bucket each");
-
-static const struct rate rates[REALTIME_RATES] = {
-    [REALTIME_RATE_CONNECTION] = {.per_second = 100, .burst = 200},
-    [REALTIME_RATE_ACK] = {.per_second = 1000, .burst = 2000},
-    [REALTIME_RATE_USER] = {.per_second = 500, .burst = 1000},
-    [REALTIME_RATE_SUBSCRIBE] = {.per_second = 10, .burst = 20},
-    [REALTIME_RATE_BROADCAST] = {.per_second = 50, .burst = 100},
-    [REALTIME_RATE_DIRECT] = {.per_second = 200, .burst = 400},
-    [REALTIME_RATE_CONNECT] = {.per_second = 10, .burst = 100},
+    {"Ping", realtime_do_ping, LIMIT_MESSAGE},
+    {"Pong", realtime_do_pong, LIMIT_MESSAGE},
+    {"Subscribe", realtime_do_subscribe, LIMIT_SUBSCRIBE},
+    {"Unsubscribe", realtime_do_unsubscribe, LIMIT_MESSAGE},
+    {"Broadcast", realtime_do_broadcast, LIMIT_BROADCAST},
+    {"DirectMessage", realtime_do_direct_message, LIMIT_DIRECT},
+    {"Presence", realtime_do_presence, LIMIT_MESSAGE},
+    {"Auth", realtime_do_auth, LIMIT_MESSAGE},
+    {"Ack", realtime_do_ack, LIMIT_ACK},
 };
 
 /* ---- answers ---- */
@@ -107,89 +94,14 @@ bool realtime_permits(char *const *patterns, struct slice name)
 
 /* ---- rate limits ---- */
 
-static struct rate_users *rate_users(void)
-{
-    static struct rate_users *users;
-
-    if (users == NULL)
-        users = rate_users_create();
-    return users;
-}
-
-static uint64_t now_us(const struct gateway *gateway)
-{
-    return uv_now(gateway->loop) * 1000;
-}
-
-static struct rate_bucket *user_bucket(struct rate_user *user, enum realtime_rate rate)
-{
-    return &rate_user_buckets(user)[rate - REALTIME_CONNECTION_RATES];
-}
-
-bool realtime_admit_connection(struct gateway *gateway, struct slice user)
-{
-    struct rate_user *of;
-    uint64_t wait_ms;
-
-    if (!gateway->settings.rate_limits)
-        return true;
-    of = rate_user_get(rate_users(), user, now_us(gateway));
-    wait_ms = rate_take(user_bucket(of, REALTIME_RATE_CONNECT), &rates[REALTIME_RATE_CONNECT],
-                        now_us(gateway));
-    rate_user_put(rate_users(), &of, now_us(gateway));
-    return wait_ms == 0;
-}
-
-void realtime_join_user(struct session *session)
-{
-    struct realtime_state *state = session->protocol_state;
-
-    state->user = rate_user_get(rate_users(), session->user, now_us(session->gateway));
-}
-
-void realtime_leave_user(struct session *session)
-{
-    struct realtime_state *state = session->protocol_state;
-
-    rate_user_put(rate_users(), &state->user, now_us(session->gateway));
-}
-
-static uint64_t take(struct realtime_state *state, enum realtime_rate rate, uint64_t now)
-{
-    struct rate_bucket *bucket =
-        rate < REALTIME_CONNECTION_RATES ? &state->buckets[rate] : user_bucket(state->user, rate);
-
-    return rate_take(bucket, &rates[rate], now);
-}
-
-/* Acks answer what the server sends, as fast as it sends: only their own limit is theirs. */
-static uint64_t charge(struct realtime_state *state, enum realtime_rate rate, uint64_t now)
-{
-    uint64_t wait_ms = 0;
-
-    if (rate != REALTIME_RATE_ACK) {
-        wait_ms = take(state, REALTIME_RATE_CONNECTION, now);
-        if (wait_ms == 0)
-            wait_ms = take(state, REALTIME_RATE_USER, now);
-    }
-    if (wait_ms == 0 && rate != REALTIME_RATE_CONNECTION)
-        wait_ms = take(state, rate, now);
-    return wait_ms;
-}
-
 /* Charges the message. Answers and returns false when a limit is passed: it has no effect then. */
-static bool admit(const struct realtime_request *request, enum realtime_rate rate)
+static bool admit(const struct realtime_request *request, enum limit limit)
 {
-    uint64_t wait_ms;
+    uint64_t wait_ms = admission_take(request->session, limit);
 
-    if (!request->session->gateway->settings.rate_limits)
-        return true;
-    wait_ms = charge(request->state, rate, now_us(request->session->gateway));
-    if (wait_ms == 0)
-        return true;
-    gateway_count(GATEWAY_RATE_LIMITED, 1);
-    retry_later(request, REALTIME_RATE_LIMITED, "too many messages", wait_ms);
-    return false;
+    if (wait_ms > 0)
+        retry_later(request, REALTIME_RATE_LIMITED, "too many messages", wait_ms);
+    return wait_ms == 0;
 }
 
 /* ---- the message as a whole ---- */
@@ -299,7 +211,7 @@ void realtime_on_text(struct session *session, struct slice message)
     if (json == NULL)
         json = json_create();
     fault = read_message(&request, json, message, &command);
-    if (!admit(&request, command ? command->rate : REALTIME_RATE_CONNECTION))
+    if (!admit(&request, command ? command->limit : LIMIT_MESSAGE))
         return;
     if (fault.message)
         refuse(&request, &fault);
@@ -312,6 +224,6 @@ void realtime_on_binary(struct session *session, struct slice message)
     const struct realtime_request request = {.session = session, .state = session->protocol_state};
 
     (void)message;
-    if (admit(&request, REALTIME_RATE_CONNECTION))
+    if (admit(&request, LIMIT_MESSAGE))
         realtime_refuse_field(&request, "type", "binary messages are of no type known here");
 }

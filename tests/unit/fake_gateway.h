@@ -49,6 +49,7 @@ static struct {
     const char *token_user;
     int refused_status; /* of the last handshake; 0: accepted */
     uint64_t accepted_flags;
+    char accepted_slot[64];
     const char *query_ack;
 } fake;
 
@@ -167,6 +168,14 @@ struct session *session_find(struct sessions *sessions, uint64_t id)
     return NULL;
 }
 
+void sessions_each(struct sessions *sessions, void (*visit)(struct session *, void *arg), void *arg)
+{
+    (void)sessions;
+    for (size_t i = 0; i < FAKE_SESSIONS; i++)
+        if (fake.sessions[i] && fake.sessions[i]->session.state == SESSION_OPEN)
+            visit(&fake.sessions[i]->session, arg);
+}
+
 static void fake_forget_messages(struct session *session)
 {
     struct fake_session *of = (struct fake_session *)session;
@@ -243,11 +252,14 @@ struct slice handshake_query(struct handshake *handshake, const char *name)
     return slice_text(fake.query_ack);
 }
 
-void handshake_accept(struct handshake *handshake, struct identity *identity, uint64_t flags)
+void handshake_accept(struct handshake *handshake, struct identity *identity, uint64_t flags,
+                      struct slice slot)
 {
     (void)handshake;
     fake.refused_status = 0;
     fake.accepted_flags = flags;
+    snprintf(fake.accepted_slot, sizeof(fake.accepted_slot), "%.*s", (int)slot.length,
+             slot.length ? slot.data : "");
     identity_finish(identity);
 }
 
@@ -269,6 +281,7 @@ static inline void fake_start(uint32_t partitions)
     fake.gateway.bits = 77;
     fake.gateway.settings.subscriptions = 100;
     fake.gateway.settings.ping_after_ms = 30000;
+    fake.gateway.rate_users = rate_users_create();
     fake.gateway.topics = topics_create(&fake.gateway);
     fake.token_user = "alice";
 }
@@ -293,6 +306,7 @@ static inline struct session *fake_session(uint64_t id, const char *user,
     session->user = slice_text(session->identity.user);
     session->partition = partition_of(&fake.gateway.deployment, session->user);
     session->protocol_state = xcalloc(1, protocol->state_size + 1);
+    admission_join(session);
     return session;
 }
 
@@ -303,6 +317,7 @@ static inline void fake_end_session(struct session *session)
     topics_session_closed(fake.gateway.topics, session);
     if (session->protocol->close)
         session->protocol->close(session);
+    admission_leave(session);
     fake_forget_messages(session);
     for (size_t i = 0; i < FAKE_SESSIONS; i++)
         if (fake.sessions[i] == of)
@@ -318,6 +333,7 @@ static inline void fake_stop(void)
         if (fake.sessions[i])
             fake_end_session(&fake.sessions[i]->session);
     topics_destroy(&fake.gateway.topics);
+    rate_users_destroy(&fake.gateway.rate_users);
     fake_forget_frames();
     frame_reader_destroy(&fake.reader);
 }

@@ -464,11 +464,12 @@ static void a_direct_message_reaches_every_connection(void **state)
            "DIRECT_REPLY connection=1 request=1 id=\"m1\" to=\"bob\" status=0 "
            "delivered=[162,7,162,6,161,5]",
            NULL);
-    expect(G1,
-           "MESSAGE_DELIVERY connections=[5] number=* from=\"alice\" to=\"bob\" id=\"m1\" "
-           "sent_at_ms=1700000000000 expires_ms=0 policy=0 protocol=3 content=0 "
-           "body=(5 bytes) metadata=(2 bytes)",
-           NULL);
+    expect(
+        G1,
+        "MESSAGE_DELIVERY connections=[5] number=* from=\"alice\" to=\"bob\" chat=\"\" id=\"m1\" "
+        "sent_at_ms=1700000000000 expires_ms=0 policy=0 protocol=3 content=0 "
+        "body=(5 bytes) metadata=(2 bytes)",
+        NULL);
     expect(G2, "MESSAGE_DELIVERY connections=[7,6] *", NULL);
     assert_int_equal(sizes().pending, 1);
     expect_mailbox("bob", "");

@@ -722,10 +722,10 @@ static size_t say_until_limited(const char *text, size_t most)
 
 static void fill_buckets(void)
 {
-    struct realtime_state *state = alice->protocol_state;
+    struct session_limits *limits = &alice->limits;
 
-    memset(state->buckets, 0, sizeof(state->buckets));
-    memset(rate_user_buckets(state->user), 0, RATE_USER_BUCKETS * sizeof(struct rate_bucket));
+    limits->connection = limits->acks = (struct rate_bucket){0};
+    memset(rate_user_buckets(limits->user), 0, RATE_USER_BUCKETS * sizeof(struct rate_bucket));
 }
 
 static void test_rate_limits(void **state)
