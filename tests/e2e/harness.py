@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from client import Client
@@ -28,6 +29,14 @@ STOP_WITHIN = 10 * SLOWNESS  # seconds
 DEFECTS = re.compile(
     r"ERROR: \w*Sanitizer|runtime error:|Assertion .* failed|detected memory leaks")
 PASSWORD = "correct horse battery"
+# Of each protocol: its path, and what its URL says of the user beside the token.
+ENDPOINTS = {
+    "realtime": ("/ws", lambda user: {}),
+    "messaging": ("/messaging", lambda user: {"client_id": user}),
+    "chat": ("/chat", lambda user: {}),
+    "simple": ("/simple", lambda user: {}),
+    "callie": ("/callie", lambda user: {}),
+}
 
 _numbers = itertools.count(1)
 
@@ -320,6 +329,16 @@ class Stack:
             client.connection_id = client.welcome()["connection_id"]
             if settled:
                 client.settle()
+        return client
+
+    def open(self, protocol, user, gateway=0, query=None, **options):
+        """A client of any protocol, as soon as it is connected: nothing that came is taken."""
+        path, naming = ENDPOINTS[protocol]
+        query = {"token": self.token(user), **naming(user), **(query or {})}
+        query = urllib.parse.urlencode({name: value for name, value in query.items()
+                                        if value is not None})
+        client = Client(f"ws://{self.gateways[gateway].address}{path}?{query}", user=user, **options)
+        self._clients.append(client)
         return client
 
     def abandon_clients(self):
