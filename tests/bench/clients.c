@@ -3,6 +3,7 @@
 #include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define PATIENCE_NS 15000000000ull /* without any progress while connecting */
@@ -25,9 +26,10 @@ struct clients {
     struct histogram connect_latency;
     struct clients_counts counts;
     unsigned complaints;
+    const struct stamp *answering; /* what is being handed over */
     const struct clients_handler *handler;
     void *arg;
-    char text[REALTIME_TEXT_SIZE]; /* of the request being written */
+    char text[TEXT_SIZE]; /* of the request being written */
 };
 
 static void user_name(const struct clients *clients, unsigned index, char user[USER_SIZE])
@@ -65,7 +67,13 @@ static void on_welcome(struct clients *clients, unsigned index)
 
 static void on_open(void *arg, unsigned index)
 {
-    (void)arg, (void)index; /* Welcome follows */
+    struct clients *clients = arg;
+    const char *greeting = clients->plan.dialect->greeting;
+
+    if (greeting)
+        connections_send(clients->connections, index, greeting, strlen(greeting));
+    if (clients->plan.dialect->ready_on_open)
+        set_ready(clients, index);
 }
 
 static void on_close(void *arg, unsigned index, const char *why)
@@ -82,49 +90,64 @@ static void on_close(void *arg, unsigned index, const char *why)
     complain(clients, index, why, 200);
 }
 
-static void on_text(void *arg, unsigned index, const char *text, size_t length)
+static void hear(struct clients *clients, unsigned index, const struct said *said, const char *text,
+                 size_t length)
 {
-    struct clients *clients = arg;
-    struct realtime_message message;
-
-    realtime_read(text, length, &message);
-    switch (message.kind) {
-    case REALTIME_DELIVERY:
-        clients->handler->on_delivery(clients->arg, index, &message.stamp);
+    switch (said->kind) {
+    case SAID_DELIVERY:
+        if (said->stamp.sender == index) /* his own, as another device of his would see it */
+            break;
+        clients->answering = &said->stamp;
+        clients->handler->on_delivery(clients->arg, index, &said->stamp);
+        clients->answering = NULL;
         break;
-    case REALTIME_ACK:
+    case SAID_ACK:
         clients->counts.acks++;
-        clients->handler->on_ack(clients->arg, index, message.recipients);
+        clients->handler->on_ack(clients->arg, index, said->recipients);
         break;
-    case REALTIME_WELCOME:
+    case SAID_WELCOME:
         on_welcome(clients, index);
         break;
-    case REALTIME_SUBSCRIBED:
+    case SAID_SUBSCRIBED:
         set_ready(clients, index);
         break;
-    case REALTIME_PING:
+    case SAID_PING:
         connections_send(clients->connections, index, clients->text,
-                         realtime_pong(clients->text, message.timestamp));
+                         realtime_pong(clients->text, said->timestamp));
         break;
-    case REALTIME_ERROR:
+    case SAID_ERROR:
         clients->counts.errors++;
         complain(clients, index, text, (int)length);
         break;
-    case REALTIME_OTHER:
+    case SAID_NOTHING:
+        break;
+    case SAID_OTHER:
         clients->counts.strangers++;
         complain(clients, index, text, (int)length);
         break;
     }
 }
 
+static void on_text(void *arg, unsigned index, const char *text, size_t length)
+{
+    struct clients *clients = arg;
+    struct said said;
+    size_t at = 0;
+
+    while (clients->plan.dialect->read(text, length, &at, &said))
+        hear(clients, index, &said, text, length);
+}
+
 static void start_next(struct clients *clients)
 {
-    char user[USER_SIZE], token[TOKEN_SIZE], target[TOKEN_SIZE + 16];
+    char user[USER_SIZE], token[TOKEN_SIZE], target[TOKEN_SIZE + USER_SIZE + 64];
+    const struct dialect *dialect = clients->plan.dialect;
     unsigned index = clients->started++;
 
     user_name(clients, index, user);
     tokens_write(clients->plan.tokens, index, user, token);
-    snprintf(target, sizeof target, "/ws?token=%s", token);
+    snprintf(target, sizeof target, "%s%s%s%s", dialect->target, token,
+             dialect->naming ? dialect->naming : "", dialect->naming ? user : "");
     clients->all[index].started_ns = monotonic_ns();
     connections_open(clients->connections, index, target);
 }
@@ -160,14 +183,20 @@ void clients_broadcast(struct clients *clients, unsigned index, uint32_t number,
 
 void clients_direct(struct clients *clients, unsigned index, unsigned to, uint32_t number)
 {
-    struct stamp stamp = {.sent_ns = monotonic_ns(), .sender = index, .number = number};
-    char user[USER_SIZE];
-    size_t length;
+    char user[USER_SIZE], self[USER_SIZE];
+    struct letter letter = {
+        .from = self,
+        .to = user,
+        .stamp = {.sent_ns = monotonic_ns(), .sender = index, .number = number},
+        .read = clients->answering,
+        .payload_size = clients->plan.payload_size,
+        .with_id = clients->plan.with_ids,
+    };
 
     user_name(clients, to, user);
-    length = realtime_direct(clients->text, user, &stamp, clients->plan.payload_size,
-                             clients->plan.with_ids);
-    connections_send(clients->connections, index, clients->text, length);
+    user_name(clients, index, self);
+    connections_send(clients->connections, index, clients->text,
+                     clients->plan.dialect->direct(clients->text, &letter));
 }
 
 void clients_turn(struct clients *clients, uint64_t until_ns)

@@ -1,18 +1,19 @@
 /*
- * Realtime clients: each connects with a token of its own, waits for Welcome, subscribes if it is
- * to, and is ready then. Deliveries and acks are handed over; all the rest is counted here.
+ * Clients of one protocol: each connects with a token of its own, waits for Welcome, subscribes if
+ * it is to, and is ready then. Deliveries and acks are handed over; all the rest is counted here.
  */
 #ifndef BENCH_CLIENTS_H
 #define BENCH_CLIENTS_H
 
 #include "tests/bench/connections.h"
+#include "tests/bench/dialect.h"
 #include "tests/bench/measure.h"
-#include "tests/bench/realtime.h"
 #include "tests/bench/token.h"
 
 struct clients;
 
 struct clients_plan {
+    const struct dialect *dialect;
     unsigned count;
     unsigned subscribers; /* the first so many subscribe to the topic */
     unsigned connecting;  /* so many at once, 0: all */

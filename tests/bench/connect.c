@@ -28,6 +28,7 @@ struct clients *scenario_connect(const struct options *options, struct result *r
     struct clients *clients;
     uint64_t start_ns;
 
+    plan.dialect = options->dialect;
     plan.ports = &options->ports;
     plan.tokens = options->tokens;
     plan.payload_size = options->payload_size;

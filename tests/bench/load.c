@@ -109,12 +109,19 @@ static void set_rate(struct options *options, const char *value)
 
 static void set_size(struct options *options, const char *value)
 {
-    options->payload_size = read_number(value, REALTIME_PAYLOAD_MIN, REALTIME_PAYLOAD_MAX);
+    options->payload_size = read_number(value, PAYLOAD_MIN, PAYLOAD_MAX);
 }
 
 static void set_ids(struct options *options, const char *value)
 {
     options->with_ids = read_number(value, 0, 1);
+}
+
+static void set_protocol(struct options *options, const char *value)
+{
+    options->dialect = dialect_find(value);
+    if (!options->dialect)
+        errx(2, "%s: no such protocol", value);
 }
 
 static void set_warm(struct options *options, const char *value)
@@ -147,6 +154,8 @@ static const struct setting {
     {"rate", "N", set_rate, "fanout: messages a second instead of a window"},
     {"size", "BYTES", set_size, "of a payload (128)"},
     {"ids", "0|1", set_ids, "whether requests carry ids of their own (1)"},
+    {"protocol", "NAME", set_protocol,
+     "pairs: realtime, messaging, chat, simple or callie (realtime)"},
     {"warm", "SECONDS", set_warm, "before measuring (0.6)"},
     {"duration", "SECONDS", set_duration, "of measuring (4)"},
     {"hold", "SECONDS", set_hold, "idle: how long its CPU is watched (5)"},
@@ -215,6 +224,7 @@ int main(int argc, char **argv)
                               .window = 16,
                               .payload_size = 128,
                               .with_ids = true,
+                              .dialect = &dialect_realtime,
                               .warm_s = 0.6,
                               .duration_s = 4,
                               .hold_s = 5};

@@ -4,7 +4,8 @@
 #
 #   RUNS=3           how often each scenario is run; the table shows medians
 #   GATEWAYS=2 ROUTERS=1
-#   SCENARIOS="..."  some of: fan16 fan128 fan50 pairs1 pairs16 idle storm storm-rs256
+#   SCENARIOS="..."  some of: fan16 fan128 fan50 pairs1 pairs16 messaging chat simple callie
+#                    idle storm storm-rs256
 #
 # The table goes to standard output, a line of JSON for each result to build/bench.jsonl.
 #
@@ -12,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=${TRUNKLINE_BUILD:-build/release}
 runs=${RUNS:-3}
-wanted=${SCENARIOS:-fan16 fan128 fan50 pairs1 pairs16 idle storm storm-rs256}
+wanted=${SCENARIOS:-fan16 fan128 fan50 pairs1 pairs16 messaging chat simple callie idle storm storm-rs256}
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/trunkline-bench.XXXXXX")
 results=$scratch/results.jsonl
 build=$(git describe --always --dirty 2>/dev/null || echo unknown)
@@ -46,13 +47,17 @@ any_of() { # labels... : is one of them wanted?
 }
 
 messages() {
-    any_of fan16 fan128 fan50 pairs1 pairs16 || return 0
+    local protocol
+    any_of fan16 fan128 fan50 pairs1 pairs16 messaging chat simple callie || return 0
     stack_start hs256
     load fan16 --scenario fanout --clients 1000 --window 16 --secret "$secret"
     load fan128 --scenario fanout --clients 1000 --window 128 --secret "$secret"
     load fan50 --scenario fanout --clients 1000 --rate 50 --secret "$secret"
     load pairs1 --scenario pairs --clients 200 --window 1 --secret "$secret"
     load pairs16 --scenario pairs --clients 200 --window 16 --secret "$secret"
+    for protocol in messaging chat simple callie; do
+        load $protocol --scenario pairs --protocol $protocol --clients 200 --window 16 --secret "$secret"
+    done
     stack_stop
 }
 

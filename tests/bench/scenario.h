@@ -20,6 +20,7 @@ struct options {
     struct ports ports;
     struct processes processes;
     struct tokens *tokens;
+    const struct dialect *dialect;
     unsigned clients;
     unsigned window; /* messages in flight */
     double rate;     /* messages a second instead of a window; 0: none */
