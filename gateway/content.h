@@ -20,8 +20,8 @@ struct content {
 };
 
 /*
- * Reads a body with the reader of the protocol it came by (protocol->read_content). CONTENT_BINARY
- * gives one attachment
+ * Reads a body with the reader of the protocol it came by (protocol->read_content); one of the HTTP
+ * API is read as a payload with "message" and "attachments". CONTENT_BINARY gives one attachment
  * {"type":"file","data":"<base64>"}. A body that cannot be read gives an empty content.
  */
 void content_read(uint64_t protocol, uint64_t kind, struct slice body, struct content *);
@@ -33,11 +33,22 @@ void content_read(uint64_t protocol, uint64_t kind, struct slice body, struct co
  */
 void content_of_object(const struct json *, const struct json_value *object, const char *text_name,
                        const char *attachments_name, const char *const *skip, struct content *);
+/* Likewise of a body that may be any JSON: an object as above, a string is text, anything else is a
+ * member "payload" of other. */
+void content_of_payload(struct slice body, const char *text_name, const char *attachments_name,
+                        struct content *);
+/*
+ * Appends what it says as members of an object that out has begun, with commas where they are
+ * needed. A member of other with a name that the object has already (of taken, NULL-terminated, or
+ * one of the two) is left out: no object has a key twice.
+ */
+void content_append_members(struct buffer *out, const struct content *, const char *text_name,
+                            const char *attachments_name, const char *const *taken);
 /* A JSON reader for read_content: shared, so that what a content points into stays until the next
  * one. */
 struct json *content_json(void);
 /* For receivers that know only text: the text with each attachment's url behind it, a line each, as
- * a JSON string. */
+ * a JSON string. An attachment without a url that has base64 data comes as a data: URL. */
 void content_append_plain(struct buffer *out, const struct content *);
 
 #endif

@@ -256,6 +256,7 @@ const struct protocol protocol_realtime = {
     .on_publish_reply = on_publish_reply,
     .on_request_refused = on_request_refused,
     .on_subscribed = realtime_on_subscribed,
+    .read_content = realtime_read_content,
     .encode_delivery = realtime_encode_delivery,
     .encode_topic_message = realtime_encode_topic_message,
     .encode_presence = realtime_encode_presence,

@@ -7,6 +7,7 @@
 #define GATEWAY_PROTOCOLS_REALTIME_H
 
 #include "common/json.h"
+#include "gateway/content.h"
 #include "gateway/protocol.h"
 #include "gateway/session.h"
 
@@ -107,6 +108,8 @@ void realtime_encode_error(struct buffer *, struct slice id, enum realtime_code,
                            const char *message, struct slice details);
 void realtime_encode_auth_status(struct buffer *, struct slice id, const char *status,
                                  int64_t expires_at, bool refresh_required);
+/* A payload's message, attachments and other members. */
+void realtime_read_content(struct slice body, struct content *);
 void realtime_encode_delivery(struct buffer *, const struct frame_message_delivery *, int *opcode);
 void realtime_encode_topic_message(struct buffer *, const struct frame_topic_message *,
                                    int *opcode);

@@ -1,4 +1,5 @@
 #include "common/uid.h"
+#include "gateway/content.h"
 #include "gateway/protocols/realtime.h"
 
 #include <inttypes.h>
@@ -156,13 +157,34 @@ static void close_delivery(struct buffer *out, uint64_t sent_at_ms, struct slice
     buffer_append_byte(out, '}');
 }
 
+void realtime_read_content(struct slice body, struct content *content)
+{
+    content_of_payload(body, "message", "attachments", content);
+}
+
+/* A payload as it was sent; what came by another protocol, in the names that payloads have here. */
+static void append_payload(struct buffer *out, uint64_t protocol, uint64_t kind, struct slice body)
+{
+    static const char *const taken[] = {NULL};
+    struct content content;
+
+    if (protocol == FRAME_PROTOCOL_REALTIME && kind == CONTENT_JSON) {
+        append_json(out, ",\"payload\":", body, "null");
+        return;
+    }
+    content_read(protocol, kind, body, &content);
+    buffer_append_text(out, ",\"payload\":{");
+    content_append_members(out, &content, "message", "attachments", taken);
+    buffer_append_byte(out, '}');
+}
+
 void realtime_encode_delivery(struct buffer *out, const struct frame_message_delivery *message,
                               int *opcode)
 {
     (void)opcode;
     open_message(out, "DirectMessage");
     append_string(out, "\"from_user\":", message->from);
-    append_json(out, ",\"payload\":", message->body, "null");
+    append_payload(out, message->protocol, message->content, message->body);
     close_delivery(out, message->sent_at_ms, message->id, message->metadata);
 }
 
@@ -172,7 +194,7 @@ void realtime_encode_topic_message(struct buffer *out, const struct frame_topic_
     (void)opcode;
     open_message(out, "Broadcast");
     append_string(out, "\"topic\":", message->topic);
-    append_json(out, ",\"payload\":", message->body, "null");
+    append_payload(out, message->protocol, message->content, message->body);
     close_delivery(out, message->sent_at_ms, message->id, message->metadata);
 }
 

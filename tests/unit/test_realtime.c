@@ -498,6 +498,7 @@ static void test_broadcast_delivery(void **state)
         .from = slice_text("bob"),
         .id = slice_text("m\"1"),
         .sent_at_ms = 1234567890999,
+        .protocol = FRAME_PROTOCOL_REALTIME,
         .body = slice_text("{ \"a\":1.0 }"),
     };
 
@@ -585,6 +586,7 @@ static void test_direct_delivery(void **state)
         .from = slice_text("bob"),
         .id = slice_text("dm_1"),
         .sent_at_ms = 1234567890000,
+        .protocol = FRAME_PROTOCOL_REALTIME,
         .body = slice_text("{\"message\":\"Private\"}"),
         .metadata = slice_text("{\"priority\":\"high\"}"),
     };
