@@ -9,6 +9,7 @@
 #include "gateway/downlink.h"
 #include "gateway/gateway.h"
 #include "gateway/listener.h"
+#include "gateway/query.h"
 #include "gateway/session.h"
 #include "gateway/topics.h"
 #include "gateway/uplink.h"
@@ -71,6 +72,7 @@ static int on_start(struct process *process, struct buffer *error)
     snprintf(gateway->name, sizeof(gateway->name), "%s", process->name);
     snprintf(gateway->id, sizeof(gateway->id), "%s-%016" PRIx64, gateway->name, gateway->bits);
     uplink_add_script(gateway->bus);
+    queries_add_scripts(gateway->bus);
     raise_descriptor_limit(&gateway->settings);
     uv_prepare_init(gateway->loop, &program->turn_end);
     program->turn_end.data = gateway;
@@ -97,6 +99,7 @@ static int on_ready(struct process *process, struct buffer *error)
     gateway->uplink = uplink_create(gateway);
     gateway->topics = topics_create(gateway);
     gateway->claims = claims_create(gateway);
+    gateway->queries = queries_create(gateway);
     gateway->deliveries = deliveries_create(gateway);
     gateway->sessions = sessions_create(gateway);
     if (gateway->sessions == NULL) {
@@ -157,6 +160,7 @@ static void on_finish(struct process *process)
         sessions_stop(gateway->sessions);
     downlink_destroy(&gateway->downlink);
     deliveries_destroy(&gateway->deliveries);
+    queries_destroy(&gateway->queries);
     claims_destroy(&gateway->claims);
     topics_destroy(&gateway->topics);
     uplink_destroy(&gateway->uplink);

@@ -11,6 +11,7 @@
 
 #include <uv.h>
 
+struct bus_script;
 struct content;
 struct handshake;
 struct session;
@@ -27,6 +28,8 @@ struct protocol {
     const char *endpoint; /* "/ws" */
     uint64_t id;          /* enum frame_protocol */
     size_t state_size;    /* bytes of session->protocol_state, zeroed before open */
+
+    struct bus_script *const *scripts; /* of its queries (query.h); ends with NULL, or is NULL */
 
     /* Says who asks, now or later: must end in one handshake_accept or handshake_refuse. */
     void (*identify)(struct handshake *);

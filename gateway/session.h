@@ -59,6 +59,7 @@ struct session {
 
     /* topics.c */
     struct session_topics *topics;
+    unsigned queries; /* query.c: open ones */
 };
 
 struct websocket_upgrade;
