@@ -70,7 +70,7 @@ unit: $(TESTS) ## the cmocka tests
 	@failed=; for t in $(TESTS); do echo "== $$t"; $$t || failed="$$failed $$t"; done; \
 	if [ -n "$$failed" ]; then echo "unit tests failed:$$failed" >&2; exit 1; fi
 
-e2e: build deps-test ## the end-to-end tests: real processes, a real Redis, real clients
+e2e: build $(B)/tests/telegram-gateway deps-test ## the end-to-end tests: real processes, a real Redis, real clients
 	@echo "== tests/e2e and tests/faults on $(B)"
 	@TRUNKLINE_BUILD=$(B) NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs $(PYTHON) -m pytest -q tests/e2e \
 	    tests/faults
@@ -152,6 +152,18 @@ $(TESTS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libsupport.a $(PROCESSES:%=
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(LINK) $^ $(PKG_LIBS) $(CMOCKA_LIBS) -lm -o $@
+
+# The gateway with a sixth protocol, a file of the tests (tests/sixth): its table of protocols comes before the library's.
+$(B)/obj/tests/sixth/protocol.o: gateway/protocol.c Makefile | deps-build
+	@mkdir -p $(@D)
+	@echo "  CC    $< (with a sixth protocol)"
+	$(Q)$(COMPILE) -DPROTOCOL_MORE=protocol_telegram -MMD -MP -c $< -o $@
+
+$(B)/tests/telegram-gateway: $(B)/obj/gateway/main.o $(B)/obj/tests/sixth/protocol.o \
+                             $(B)/obj/tests/sixth/telegram.o $(B)/libgateway.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(LINK) $^ $(PKG_LIBS) -lm -o $@
 
 $(B)/bench/load: $(call objects,$(wildcard tests/bench/*.c))
 	@mkdir -p $(@D)

@@ -85,7 +85,7 @@ static void on_direct_reply(struct gateway *gateway, uint32_t partition, const s
     struct session *session = session_find(gateway->sessions, frame->direct_reply.connection);
 
     (void)partition;
-    if (session)
+    if (session && session->protocol->on_direct_reply)
         session->protocol->on_direct_reply(session, &frame->direct_reply);
 }
 
@@ -94,7 +94,7 @@ static void on_publish_reply(struct gateway *gateway, uint32_t partition, const 
     struct session *session = session_find(gateway->sessions, frame->publish_reply.connection);
 
     (void)partition;
-    if (session)
+    if (session && session->protocol->on_publish_reply)
         session->protocol->on_publish_reply(session, &frame->publish_reply);
 }
 
@@ -114,7 +114,7 @@ static void on_request_refused(struct gateway *gateway, uint32_t partition,
     struct session *session = session_find(gateway->sessions, frame->request_refused.connection);
 
     (void)partition;
-    if (session)
+    if (session && session->protocol->on_request_refused)
         session->protocol->on_request_refused(session, &frame->request_refused);
 }
 

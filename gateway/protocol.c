@@ -4,8 +4,15 @@
 
 #include <stddef.h>
 
+#ifdef PROTOCOL_MORE /* one of a test's own: tests/sixth */
+extern const struct protocol PROTOCOL_MORE;
+#endif
+
 const struct protocol *const protocols[] = {
     &protocol_realtime,
+#ifdef PROTOCOL_MORE
+    &PROTOCOL_MORE,
+#endif
     NULL,
 };
 

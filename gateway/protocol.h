@@ -38,7 +38,7 @@ struct protocol {
     /* One whole message of the client. text is valid UTF-8. */
     void (*on_text)(struct session *, struct slice message);
     void (*on_binary)(struct session *, struct slice message);
-    /* Answers to this session's requests. */
+    /* Answers to this session's requests; NULL of those that it never sends. */
     void (*on_direct_reply)(struct session *, const struct frame_direct_reply *);
     void (*on_publish_reply)(struct session *, const struct frame_publish_reply *);
     void (*on_request_refused)(struct session *, const struct frame_request_refused *);

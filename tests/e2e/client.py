@@ -69,7 +69,10 @@ class Client:
             self._changed.notify_all()
 
     def _keep(self, text):
-        message = json.loads(text)
+        try:
+            message = json.loads(text)
+        except ValueError:
+            message = text  # binary, or of a protocol that is no JSON
         with self._changed:
             self.texts.append(text)
             self.arrived.append(message)

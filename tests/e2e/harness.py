@@ -36,6 +36,7 @@ ENDPOINTS = {
     "chat": ("/chat", lambda user: {}),
     "simple": ("/simple", lambda user: {}),
     "callie": ("/callie", lambda user: {}),
+    "telegram": ("/telegram", lambda user: {}),  # tests/sixth
 }
 
 _numbers = itertools.count(1)
@@ -206,9 +207,9 @@ class Router(Process):
 
 
 class Gateway(Process):
-    def __init__(self, name, directory, environment):
+    def __init__(self, name, directory, environment, binary="gateway"):
         self.address = f"127.0.0.1:{free_port()}"
-        super().__init__(name, [f"{BUILD}/gateway"], directory, {
+        super().__init__(name, [f"{BUILD}/{binary}"], directory, {
             **environment, "TRUNKLINE_NAME": name, "TRUNKLINE_GATEWAY_LISTEN": self.address})
 
     def is_ready(self):
@@ -226,7 +227,7 @@ class Stack:
 
     living = []  # whose logs are shown when a test fails
 
-    def __init__(self, gateways=2, auth=True, **settings):
+    def __init__(self, gateways=2, auth=True, gateway_binary="gateway", **settings):
         self.directory = tempfile.mkdtemp(prefix="trunkline-e2e-")
         self.redis = Redis(self.directory)
         self.secret = None if auth else os.urandom(24).hex()
@@ -235,7 +236,8 @@ class Stack:
         self._clients = []
         self.auth = Auth(self.directory, self.environment()) if auth else None
         self.router = Router("router-1", self.directory, self.environment())
-        self.gateways = [Gateway(f"gateway-{n + 1}", self.directory, self.environment())
+        self.gateways = [Gateway(f"gateway-{n + 1}", self.directory, self.environment(),
+                                 gateway_binary)
                          for n in range(gateways)]
         Stack.living.append(self)
         self.processes = [*self.gateways, self.router, *([self.auth] if auth else []), self.redis]
@@ -340,6 +342,16 @@ class Stack:
         client = Client(f"ws://{self.gateways[gateway].address}{path}?{query}", user=user, **options)
         self._clients.append(client)
         return client
+
+    def redis_holds_for(self, user, count):
+        """Waits until so many messages are kept for the user: in his mailbox, or in a dialog."""
+        def held():
+            total = 0
+            for kind in ("mailbox", "log"):
+                for key in self.redis.command("KEYS", f"*:{kind}:*{user}*"):
+                    total += self.redis.command("XLEN", key)
+            return total >= count
+        wait_until(held, f"{count} messages are kept for {user}")
 
     def abandon_clients(self):
         """Those of connect() are gone, without a word."""
