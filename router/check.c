@@ -93,5 +93,6 @@ void engine_check(const struct engine *engine)
         check_window(user);
         pending += user->pending_count;
     }
+    rooms_check(engine);
     must(pending == engine->pending_count, "the engine's pending_count", NULL);
 }

@@ -27,6 +27,7 @@ struct engine *engine_create(const struct deployment *deployment, uint32_t parti
     TAILQ_INIT(&engine->pages);
     TAILQ_INIT(&engine->changed);
     TAILQ_INIT(&engine->remembered);
+    TAILQ_INIT(&engine->changed_members);
     return engine;
 }
 
@@ -36,6 +37,7 @@ void engine_destroy(struct engine **engine)
         return;
     gateways_destroy(*engine);
     users_destroy(*engine);
+    rooms_destroy(*engine);
     fanout_destroy(*engine);
     pattern_trie_destroy(&(*engine)->pattern_trie);
     recent_destroy(&(*engine)->recent);
@@ -156,6 +158,18 @@ static void on_presence_watch(struct engine *engine, struct gateway *gateway,
                       frame->presence_watch.request);
 }
 
+static void on_member_count(struct engine *engine, struct gateway *gateway,
+                            const struct frame *frame)
+{
+    rooms_on_count(engine, gateway, &frame->member_count);
+}
+
+static void on_members_ask(struct engine *engine, struct gateway *gateway,
+                           const struct frame *frame)
+{
+    rooms_on_ask(engine, gateway, &frame->members_ask);
+}
+
 static void on_topic_publish(struct engine *engine, struct gateway *gateway,
                              const struct frame *frame)
 {
@@ -242,6 +256,8 @@ static const struct frame_handler frame_handlers[] = {
     {FRAME_PATTERNS_COUNT, on_patterns_count},
     {FRAME_SUBSCRIPTION_SYNC, on_subscription_sync},
     {FRAME_PRESENCE_WATCH, on_presence_watch},
+    {FRAME_MEMBER_COUNT, on_member_count},
+    {FRAME_MEMBERS_ASK, on_members_ask},
     {FRAME_TOPIC_PUBLISH, on_topic_publish},
     {FRAME_DIRECT_MESSAGE, on_direct_message},
     {FRAME_PRESENCE_SET, on_presence_set},
@@ -379,6 +395,7 @@ int engine_apply(struct engine *engine, struct slice gateway_id, uint64_t number
 size_t engine_finish(struct engine *engine)
 {
     users_finish(engine);
+    rooms_finish(engine);
     recent_finish(engine);
     gateways_finish(engine);
     engine->first_commit = false;
@@ -477,6 +494,7 @@ struct engine_sizes engine_sizes(const struct engine *engine)
         .users = HASH_COUNT(engine->users),
         .pending = engine->pending_count,
         .recent = recent_count(engine->recent),
+        .members = rooms_members(engine),
     };
 
     for (const struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next)

@@ -126,7 +126,7 @@ bool engine_handles(enum frame_type);
 
 /* ---- for tests and metrics ---- */
 struct engine_sizes {
-    size_t gateways, connections, users, pending, topics, pattern_sets, recent;
+    size_t gateways, connections, users, pending, topics, pattern_sets, recent, members;
 };
 struct engine_sizes engine_sizes(const struct engine *);
 /* Asserts what must always be true of the state in memory (delivery.md, invariants I4 and I5 as far

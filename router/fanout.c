@@ -36,43 +36,6 @@ struct pattern_set {
     char patterns[]; /* joined by ',' */
 };
 
-/* ---- shares ---- */
-
-static void shares_add(struct shares *shares, struct gateway *gateway, uint64_t connections)
-{
-    for (size_t i = 0; i < shares->count; i++) {
-        if (shares->items[i].gateway == gateway) {
-            shares->items[i].connections += connections;
-            return;
-        }
-    }
-    shares->items = xrealloc(shares->items, (shares->count + 1) * sizeof(*shares->items));
-    shares->items[shares->count++] = (struct share){.gateway = gateway, .connections = connections};
-}
-
-static void shares_remove(struct shares *shares, const struct gateway *gateway)
-{
-    for (size_t i = 0; i < shares->count; i++) {
-        if (shares->items[i].gateway == gateway) {
-            shares->items[i] = shares->items[--shares->count];
-            return;
-        }
-    }
-}
-
-static void shares_set(struct shares *shares, struct gateway *gateway, uint64_t connections)
-{
-    shares_remove(shares, gateway);
-    if (connections)
-        shares_add(shares, gateway, connections);
-}
-
-static void shares_clear(struct shares *shares)
-{
-    free(shares->items);
-    *shares = (struct shares){0};
-}
-
 /* ---- topics and sets ---- */
 
 static struct topic *topic_find(const struct engine *engine, struct slice name)
@@ -243,6 +206,14 @@ void fanout_on_patterns(struct engine *engine, struct gateway *gateway, struct s
     write_count(engine, gateway, '~', patterns, connections);
 }
 
+void fanout_tell(struct engine *engine, struct slice name, const struct frame *frame)
+{
+    const struct topic *topic = topic_find(engine, name);
+
+    for (size_t i = 0; topic != NULL && i < topic->exact.count; i++)
+        gateway_say(topic->exact.items[i].gateway, frame);
+}
+
 /* ---- publishing ---- */
 
 struct gathering {
@@ -288,14 +259,6 @@ static const struct shares *wild_of(struct engine *engine, struct topic *topic, 
         topic->patterns_version = engine->patterns_version;
     }
     return &topic->wild;
-}
-
-static uint64_t share_of(const struct shares *shares, const struct gateway *gateway)
-{
-    for (size_t i = 0; i < shares->count; i++)
-        if (shares->items[i].gateway == gateway)
-            return shares->items[i].connections;
-    return 0;
 }
 
 struct publication {
@@ -344,9 +307,9 @@ static uint64_t publish_message(struct engine *engine, struct gateway *publisher
 
     for (size_t i = 0; i < exact->count; i++)
         send_to(&publication, exact->items[i].gateway,
-                exact->items[i].connections + share_of(wild, exact->items[i].gateway));
+                exact->items[i].connections + shares_of(wild, exact->items[i].gateway));
     for (size_t i = 0; i < wild->count; i++)
-        if (share_of(exact, wild->items[i].gateway) == 0)
+        if (shares_of(exact, wild->items[i].gateway) == 0)
             send_to(&publication, wild->items[i].gateway, wild->items[i].connections);
     shares_clear(&scratch);
     return publication.recipients;
@@ -383,8 +346,11 @@ static uint64_t recipients_of(struct engine *engine, struct gateway *gateway,
 void fanout_on_publish(struct engine *engine, struct gateway *gateway,
                        const struct frame_topic_publish *publish)
 {
-    uint64_t recipients = recipients_of(engine, gateway, publish);
+    uint64_t recipients;
 
+    /* Who came before it is told before it. */
+    rooms_settle(engine, publish->topic);
+    recipients = recipients_of(engine, gateway, publish);
     engine->counters.publishes++;
     gateway_say(gateway, &(struct frame){.type = FRAME_PUBLISH_REPLY,
                                          .publish_reply = {.connection = publish->connection,

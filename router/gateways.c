@@ -212,6 +212,7 @@ void gateway_start_over(struct engine *engine, struct gateway *gateway,
     close_listed(engine, gateway);
     close_all(engine, gateway, SIZE_MAX);
     fanout_forget_gateway(engine, gateway);
+    rooms_forget_gateway(engine, gateway);
     presence_forget_gateway(engine, gateway);
     forget_keys(engine, gateway);
     clear_records(gateway);
@@ -286,6 +287,7 @@ void gateway_bury(struct engine *engine, struct gateway *gateway, bool left)
 
     close_all(engine, gateway, SIZE_MAX);
     fanout_forget_gateway(engine, gateway);
+    rooms_forget_gateway(engine, gateway);
     presence_forget_gateway(engine, gateway);
     forget_keys(engine, gateway);
     effects_hdel(engine->effects, engine_key(engine, &engine->key_gateways, "gateways"), id);
@@ -462,6 +464,7 @@ void gateways_destroy(struct engine *engine)
             free(connection);
         }
         fanout_forget_gateway(engine, gateway);
+        rooms_forget_gateway(engine, gateway);
         presence_forget_gateway(engine, gateway);
         gateway_remove(engine, gateway);
     }

@@ -8,15 +8,14 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static uint64_t read_u64(struct slice text)
+uint64_t load_u64(struct slice text)
 {
     struct number number;
 
     return number_parse(text, &number) < 0 ? 0 : number.epoch;
 }
 
-/* Cuts off what stands before the next space. */
-static struct slice cut_word(struct slice *rest)
+struct slice load_word(struct slice *rest)
 {
     const char *space = rest->length ? memchr(rest->data, ' ', rest->length) : NULL;
     struct slice word = slice_of(rest->data, space ? (size_t)(space - rest->data) : rest->length);
@@ -31,8 +30,8 @@ void engine_load_source(struct engine *engine, struct slice gateway, struct slic
     struct source *source = xcalloc(1, sizeof(*source) + gateway.length + 1);
 
     memcpy(source->id, gateway.data, gateway.length);
-    source->applied = read_u64(cut_word(&value));
-    source->forget_ms = read_u64(value);
+    source->applied = load_u64(load_word(&value));
+    source->forget_ms = load_u64(value);
     HASH_ADD_KEYPTR(hh, engine->sources, source->id, gateway.length, source);
 }
 
@@ -40,7 +39,7 @@ void engine_load_gateway(struct engine *engine, struct slice id, struct slice no
 {
     struct gateway *gateway = gateway_add(engine, id);
 
-    gateway->nonce = read_u64(cut_word(&nonce));
+    gateway->nonce = load_u64(load_word(&nonce));
     gateway->burying = nonce.length > 0;
 }
 
@@ -56,11 +55,11 @@ void engine_load_connection(struct engine *engine, struct slice id, struct slice
                             struct slice value)
 {
     struct gateway *gateway = gateway_find(engine, id);
-    uint64_t protocol = read_u64(cut_word(&value));
-    uint64_t flags = read_u64(cut_word(&value));
+    uint64_t protocol = load_u64(load_word(&value));
+    uint64_t flags = load_u64(load_word(&value));
 
     if (gateway != NULL && value.length)
-        connection_add(engine, gateway, read_u64(connection), user_get(engine, value), protocol,
+        connection_add(engine, gateway, load_u64(connection), user_get(engine, value), protocol,
                        flags);
 }
 
@@ -74,13 +73,16 @@ void engine_load_subscription(struct engine *engine, struct slice id, struct sli
         return;
     switch (field.data[0]) {
     case '=':
-        fanout_set_count(engine, gateway, name, read_u64(value));
+        fanout_set_count(engine, gateway, name, load_u64(value));
         break;
     case '~':
-        fanout_set_patterns(engine, gateway, name, read_u64(value));
+        fanout_set_patterns(engine, gateway, name, load_u64(value));
         break;
     case '?':
         presence_watch(engine, gateway, name, true);
+        break;
+    case '@':
+        rooms_load(engine, gateway, name, value);
         break;
     }
 }
@@ -154,7 +156,7 @@ static void set_status(struct user *user, struct slice value)
 
 static void set_last_seen(struct user *user, struct slice value)
 {
-    user->last_seen_ms = read_u64(value);
+    user->last_seen_ms = load_u64(value);
 }
 
 static void set_presence_metadata(struct user *user, struct slice value)
@@ -165,12 +167,12 @@ static void set_presence_metadata(struct user *user, struct slice value)
 
 static void set_mailbox_count(struct user *user, struct slice value)
 {
-    user->mailbox_count = read_u64(value);
+    user->mailbox_count = load_u64(value);
 }
 
 static void set_mailbox_bytes(struct user *user, struct slice value)
 {
-    user->mailbox_bytes = read_u64(value);
+    user->mailbox_bytes = load_u64(value);
 }
 
 static const struct {
@@ -232,5 +234,6 @@ void engine_load_finish(struct engine *engine, uint64_t now_ms)
         if (source->forget_ms == 0)
             source->forget_ms = now_ms + SOURCE_KEPT_MS;
     }
+    rooms_load_finish(engine);
     engine->loading = false;
 }

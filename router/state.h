@@ -154,6 +154,8 @@ struct user {
 };
 TAILQ_HEAD(user_list, user);
 
+TAILQ_HEAD(member_list, member);
+
 struct engine {
     const struct deployment *deployment;
     uint32_t partition;
@@ -177,6 +179,8 @@ struct engine {
     struct pattern_trie *pattern_trie;
     uint64_t gatherings;       /* of what matches a topic */
     uint64_t patterns_version; /* rises when a count of a set changes between zero and not */
+    struct room *rooms;        /* hash by topic */
+    struct member_list changed_members; /* counts have changed, nobody was told */
     struct recent *recent;
     struct user_list remembered; /* users with a seen number */
     size_t pending_count;
@@ -312,16 +316,47 @@ enum presence_status presence_parse(struct slice name);
 /* Puts the user into the list of those on grace, by time. */
 void presence_load_grace(struct engine *, struct user *, uint64_t due_ms);
 
+/* ---- shares.c ---- */
+void shares_add(struct shares *, struct gateway *, uint64_t connections);
+void shares_remove(struct shares *, const struct gateway *);
+/* Absolute; 0 removes it. */
+void shares_set(struct shares *, struct gateway *, uint64_t connections);
+uint64_t shares_of(const struct shares *, const struct gateway *);
+void shares_clear(struct shares *);
+
+/* ---- rooms.c: topics that know their members ---- */
+void rooms_on_count(struct engine *, struct gateway *, const struct frame_member_count *);
+void rooms_on_ask(struct engine *, struct gateway *, const struct frame_members_ask *);
+/* Says what has changed in this room so far: before something is published in it. */
+void rooms_settle(struct engine *, struct slice topic);
+/* Loading: one gateway's count of a member as `subs:<g>` holds it, field without its kind. */
+void rooms_load(struct engine *, struct gateway *, struct slice field, struct slice value);
+void rooms_load_finish(struct engine *);
+void rooms_forget_gateway(struct engine *, struct gateway *);
+/* Says all that has changed in this commit. */
+void rooms_finish(struct engine *);
+void rooms_destroy(struct engine *);
+size_t rooms_members(const struct engine *);
+void rooms_check(const struct engine *);
+
 /* ---- fanout.c: topics ---- */
 void fanout_on_count(struct engine *, struct gateway *, struct slice topic, uint64_t connections);
 void fanout_on_patterns(struct engine *, struct gateway *, struct slice set, uint64_t connections);
 /* Without effects (loading). */
 void fanout_set_count(struct engine *, struct gateway *, struct slice topic, uint64_t connections);
 void fanout_set_patterns(struct engine *, struct gateway *, struct slice set, uint64_t connections);
+/* To every gateway that has connections with this exact topic. */
+void fanout_tell(struct engine *, struct slice topic, const struct frame *);
 void fanout_on_publish(struct engine *, struct gateway *, const struct frame_topic_publish *);
 void fanout_forget_gateway(struct engine *, struct gateway *);
 void fanout_destroy(struct engine *);
 void fanout_sizes(const struct engine *, size_t *topics, size_t *pattern_sets);
+
+/* ---- load.c: for what other files load ---- */
+/* 0 when it is no number. */
+uint64_t load_u64(struct slice text);
+/* Cuts off what stands before the next space. */
+struct slice load_word(struct slice *rest);
 
 /* ---- recent.c: answers to requests that their clients may send again ---- */
 struct recent *recent_create(void);
