@@ -5,6 +5,7 @@
 #include "gateway/claims.h"
 #include "gateway/delivery.h"
 #include "gateway/output.h"
+#include "gateway/room.h"
 #include "gateway/session.h"
 #include "gateway/topics.h"
 #include "gateway/uplink.h"
@@ -180,17 +181,13 @@ static void on_member_changed(struct gateway *gateway, uint32_t partition,
                               const struct frame *frame)
 {
     (void)partition;
-    topics_on_member(gateway->topics, &frame->member_changed);
+    rooms_on_changed(gateway->rooms, &frame->member_changed);
 }
 
-/* The request of a list is the session that asked. */
 static void on_member_list(struct gateway *gateway, uint32_t partition, const struct frame *frame)
 {
-    struct session *session = session_find(gateway->sessions, frame->member_list.request);
-
     (void)partition;
-    if (session && session->protocol->on_member_list)
-        session->protocol->on_member_list(session, &frame->member_list);
+    rooms_on_list(gateway->rooms, &frame->member_list);
 }
 
 static void on_name_answer(struct gateway *gateway, uint32_t partition, const struct frame *frame)
@@ -292,6 +289,12 @@ static void take_entry(struct downlink *downlink, struct output_stream *output, 
     deliveries_entry_end(deliveries, output->partition, content ? length : 0);
 }
 
+static void on_gap(struct gateway *gateway, uint32_t partition)
+{
+    topics_on_gap(gateway->topics, partition);
+    rooms_on_gap(gateway->rooms, partition);
+}
+
 /* In step again. What was published between the gap and the nonce is lost for subscribers. */
 static void on_in_step(struct downlink *downlink, struct output_stream *output)
 {
@@ -300,7 +303,7 @@ static void on_in_step(struct downlink *downlink, struct output_stream *output)
     uplink_on_announced(gateway->uplink, output->partition,
                         uplink_nonce(gateway->uplink, output->partition));
     if (output->joined)
-        topics_on_gap(gateway->topics, output->partition);
+        on_gap(gateway, output->partition);
     output->joined = true;
 }
 

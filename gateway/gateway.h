@@ -23,6 +23,7 @@ struct gateway {
     struct downlink *downlink;
     struct deliveries *deliveries;
     struct topics *topics;
+    struct rooms *rooms;
     struct sessions *sessions;
     struct verifier *verifier;
     struct listener *listener;

@@ -11,6 +11,7 @@
 #include "gateway/listener.h"
 #include "gateway/query.h"
 #include "gateway/session.h"
+#include "gateway/room.h"
 #include "gateway/topics.h"
 #include "gateway/uplink.h"
 #include "gateway/verifier.h"
@@ -39,6 +40,7 @@ static void on_turn_end(uv_prepare_t *handle)
     if (gateway->sessions == NULL)
         return;
     sessions_flush(gateway->sessions);
+    rooms_flush(gateway->rooms);
     uplink_flush(gateway->uplink);
     sessions_flush(gateway->sessions);
 }
@@ -98,6 +100,7 @@ static int on_ready(struct process *process, struct buffer *error)
         return -1;
     gateway->uplink = uplink_create(gateway);
     gateway->topics = topics_create(gateway);
+    gateway->rooms = rooms_create(gateway);
     gateway->claims = claims_create(gateway);
     gateway->queries = queries_create(gateway);
     gateway->deliveries = deliveries_create(gateway);
@@ -162,6 +165,7 @@ static void on_finish(struct process *process)
     deliveries_destroy(&gateway->deliveries);
     queries_destroy(&gateway->queries);
     claims_destroy(&gateway->claims);
+    rooms_destroy(&gateway->rooms);
     topics_destroy(&gateway->topics);
     uplink_destroy(&gateway->uplink);
     verifier_destroy(&gateway->verifier);

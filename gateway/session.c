@@ -6,6 +6,7 @@
 #include "gateway/connection.h"
 #include "gateway/delivery.h"
 #include "gateway/message.h"
+#include "gateway/room.h"
 #include "gateway/topics.h"
 #include "gateway/uplink.h"
 #include "gateway/websocket.h"
@@ -222,6 +223,7 @@ static void end_session(struct record *record)
         deliveries_session_closed(session->gateway->deliveries, session);
         HASH_DEL(sessions_of(record)->by_id, record);
         topics_session_closed(session->gateway->topics, session);
+        rooms_session_closed(session->gateway->rooms, session);
         if (session->protocol->close)
             session->protocol->close(session);
         admission_leave(session);

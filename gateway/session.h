@@ -59,6 +59,9 @@ struct session {
 
     /* topics.c */
     struct session_topics *topics;
+
+    /* room.c */
+    struct room_guest *room;
     unsigned queries; /* query.c: open ones */
 };
 

@@ -60,13 +60,6 @@ static void encode_signal(const struct protocol *protocol, struct buffer *out, c
         protocol->encode_signal(out, message, opcode);
 }
 
-static void encode_member(const struct protocol *protocol, struct buffer *out, const void *message,
-                          int *opcode)
-{
-    if (protocol->encode_member)
-        protocol->encode_member(out, message, opcode);
-}
-
 static struct wire *make_wire(struct fanout *fanout, const struct protocol *protocol)
 {
     struct buffer *encoded = &fanout->memory->encoded;
@@ -172,20 +165,6 @@ void topic_fanout_endpoint(struct topic_fanout *memory, struct sessions *session
     send_endpoint(&fanout, sessions, only);
     finish(&fanout);
     gateway_count(GATEWAY_TOPIC_DELIVERIES, fanout.sent);
-}
-
-void topic_fanout_member(struct topic_fanout *memory, struct sessions *sessions,
-                         const struct protocol *only, const struct frame_member_changed *change)
-{
-    struct fanout fanout = {
-        .memory = memory,
-        .class = SEND_NORMAL,
-        .encode = encode_member,
-        .message = change,
-    };
-
-    send_endpoint(&fanout, sessions, only);
-    finish(&fanout);
 }
 
 void topic_fanout_signal(struct topic_fanout *memory, struct sessions *sessions,

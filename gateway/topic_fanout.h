@@ -28,8 +28,6 @@ void topic_fanout_message(struct topic_fanout *, struct topic_index *, uint32_t 
 /* To all sessions of a protocol (NULL: all) but exclude. */
 void topic_fanout_endpoint(struct topic_fanout *, struct sessions *, const struct protocol *only,
                            const struct session *exclude, const struct frame_topic_message *);
-void topic_fanout_member(struct topic_fanout *, struct sessions *, const struct protocol *only,
-                         const struct frame_member_changed *);
 /* To the connections it lists. */
 void topic_fanout_signal(struct topic_fanout *, struct sessions *,
                          const struct frame_signal_delivery *);

@@ -673,14 +673,6 @@ void topics_on_signal(struct topics *topics, const struct frame_signal_delivery 
     topic_fanout_signal(&topics->fanout, topics->gateway->sessions, signal);
 }
 
-void topics_on_member(struct topics *topics, const struct frame_member_changed *change)
-{
-    const struct protocol *only;
-
-    if (endpoint_topic_is(change->topic, &only))
-        topic_fanout_member(&topics->fanout, topics->gateway->sessions, only, change);
-}
-
 static bool follows(struct topics *topics, const struct session *session, struct slice user)
 {
     struct target *target = topic_index_find(&topics->index, TARGET_PRESENCE, user);

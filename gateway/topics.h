@@ -38,10 +38,8 @@ void topics_session_closed(struct topics *, struct session *);
 void topics_on_message(struct topics *, uint32_t partition, const struct frame_topic_message *);
 void topics_on_synced(struct topics *, uint32_t partition, uint64_t request);
 void topics_on_presence(struct topics *, uint32_t partition, const struct frame_presence_state *);
-/* Something not kept, for the connections it lists; a change in a room, for all sessions of the
- * room's protocol. */
+/* Something not kept, for the connections it lists. */
 void topics_on_signal(struct topics *, const struct frame_signal_delivery *);
-void topics_on_member(struct topics *, const struct frame_member_changed *);
 /* For an announcement: appends all counts and presence of the partition as frames. */
 void topics_announce(struct topics *, uint32_t partition, struct buffer *frames);
 /* A partition announced again: topic messages may be lost between; closes its subscribers with

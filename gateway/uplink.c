@@ -5,6 +5,7 @@
 #include "common/xalloc.h"
 #include "gateway/delivery.h"
 #include "gateway/entries.h"
+#include "gateway/room.h"
 #include "gateway/session.h"
 #include "gateway/topics.h"
 
@@ -165,6 +166,7 @@ static void announce_topics(struct uplink_partition *partition)
     struct frame frame;
 
     topics_announce(partition->uplink->gateway->topics, partition->index, &frames);
+    rooms_announce(partition->uplink->gateway->rooms, partition->index, &frames);
     frame_reader_start(reader, buffer_slice(&frames));
     while (frame_reader_next(reader, &frame) > 0)
         entries_announce_add(partition->entries, &frame);

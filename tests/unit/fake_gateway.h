@@ -8,6 +8,7 @@
 
 #include "common/xalloc.h"
 #include "gateway/handshake.h"
+#include "gateway/room.h"
 #include "gateway/session.h"
 #include "gateway/topics.h"
 #include "gateway/uplink.h"
@@ -283,6 +284,7 @@ static inline void fake_start(uint32_t partitions)
     fake.gateway.settings.ping_after_ms = 30000;
     fake.gateway.rate_users = rate_users_create();
     fake.gateway.topics = topics_create(&fake.gateway);
+    fake.gateway.rooms = rooms_create(&fake.gateway);
     fake.token_user = "alice";
 }
 
@@ -315,6 +317,7 @@ static inline void fake_end_session(struct session *session)
     struct fake_session *of = (struct fake_session *)session;
 
     topics_session_closed(fake.gateway.topics, session);
+    rooms_session_closed(fake.gateway.rooms, session);
     if (session->protocol->close)
         session->protocol->close(session);
     admission_leave(session);
@@ -332,6 +335,7 @@ static inline void fake_stop(void)
     for (size_t i = 0; i < FAKE_SESSIONS; i++)
         if (fake.sessions[i])
             fake_end_session(&fake.sessions[i]->session);
+    rooms_destroy(&fake.gateway.rooms);
     topics_destroy(&fake.gateway.topics);
     rate_users_destroy(&fake.gateway.rate_users);
     fake_forget_frames();
