@@ -3,6 +3,7 @@
 #include "auth/signing_keys.h"
 #include "common/embed.h"
 #include "common/log.h"
+#include "common/sealed.h"
 #include "common/xalloc.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ struct key_publisher {
     uv_timer_t timer;
     bool begun; /* the deployment agreed once */
     bool looking;
+    bool keys_there; /* the signing keys, at the last look */
 };
 
 /* One revocation on its way: first kept, then told. */
@@ -74,47 +76,92 @@ static int add_event(struct auth *auth, const struct slice *fields, size_t count
 /* ---- keys --------------------------------------------------------------------------------------
  */
 
-static void on_looked(void *arg, const struct bus_reply *reply)
+/* Of either; the box's is the last. Returns whether they are in Redis, and *written of them new. */
+static bool is_published(const struct bus_reply *reply, const char *what, bool *written)
+{
+    struct slice why = bus_reply_text(reply);
+
+    *written = bus_reply_integer(reply) > 0;
+    if (bus_reply_kind(reply) == BUS_INTEGER)
+        return true;
+    if (reply != NULL)
+        log_warn("%s: not written: %.*s", what, (int)why.length, why.data);
+    return false;
+}
+
+static void on_keys_looked(void *arg, const struct bus_reply *reply)
 {
     const struct slice event[] = {slice_text("kind"), slice_text("keys")};
     struct key_publisher *publisher = arg;
+    bool written;
 
-    publisher->looking = false;
-    if (bus_reply_kind(reply) != BUS_INTEGER) {
-        struct slice why = bus_reply_text(reply);
-
-        if (reply != NULL)
-            log_warn("public keys are not written: %.*s", (int)why.length, why.data);
+    publisher->keys_there = is_published(reply, "public keys", &written);
+    if (!written)
         return;
-    }
-    if (bus_reply_integer(reply) > 0) {
-        log_info("public keys written to Redis");
-        /* Should it be lost: a gateway that meets an unknown key looks for it. */
-        if (add_event(publisher->auth, event, 2, NULL, NULL) < 0)
-            log_debug("no event, Redis is away");
-    }
-    publisher->on_published(publisher->auth);
+    log_info("public keys written to Redis");
+    /* Should it be lost: a gateway that meets an unknown key looks for it. */
+    if (add_event(publisher->auth, event, 2, NULL, NULL) < 0)
+        log_debug("no event, Redis is away");
 }
 
-void key_publisher_look(struct key_publisher *publisher)
+static void on_box_looked(void *arg, const struct bus_reply *reply)
+{
+    struct key_publisher *publisher = arg;
+    bool written;
+
+    publisher->looking = false;
+    if (is_published(reply, "the key for passwords", &written) && publisher->keys_there)
+        publisher->on_published(publisher->auth);
+}
+
+/* argv[0] is left for the key. */
+static int publish(struct key_publisher *publisher, const char *what, struct slice *argv,
+                   size_t argc, bus_reply_fn *callback)
+{
+    struct buffer key = {0};
+    int result;
+
+    key_global(&key, &publisher->auth->deployment, what, slice_of(NULL, 0));
+    argv[0] = buffer_slice(&key);
+    result = bus_eval(publisher->auth->bus, &publish_keys, callback, publisher, 1, argc, argv);
+    buffer_finish(&key);
+    return result;
+}
+
+static int publish_signing_keys(struct key_publisher *publisher)
 {
     const struct signing_keys *keys = publisher->auth->keys;
     struct slice argv[1 + 2 * SIGNING_KEYS_MAX];
-    struct buffer key = {0};
-    size_t argc = 0;
+    size_t argc = 1;
 
-    publisher->begun = true;
-    if (publisher->looking)
-        return;
-    key_global(&key, &publisher->auth->deployment, "auth:keys", slice_of(NULL, 0));
-    argv[argc++] = buffer_slice(&key);
+    publisher->keys_there = keys == NULL;
+    if (keys == NULL)
+        return 0;
     for (size_t i = 0; i < signing_keys_count(keys); i++) {
         argv[argc++] = slice_text(signing_keys_at(keys, i)->kid);
         argv[argc++] = slice_text(signing_keys_at(keys, i)->public_pem);
     }
-    publisher->looking =
-        bus_eval(publisher->auth->bus, &publish_keys, on_looked, publisher, 1, argc, argv) == 0;
-    buffer_finish(&key);
+    return publish(publisher, "auth:keys", argv, argc, on_keys_looked);
+}
+
+static int publish_box(struct key_publisher *publisher)
+{
+    struct slice argv[3] = {[1] = slice_text("pem")};
+    struct buffer pem = {0};
+    int result;
+
+    unsealing_key_append_public(publisher->auth->box, &pem);
+    argv[2] = buffer_slice(&pem);
+    result = publish(publisher, "auth:box", argv, 3, on_box_looked);
+    buffer_finish(&pem);
+    return result;
+}
+
+void key_publisher_look(struct key_publisher *publisher)
+{
+    publisher->begun = true;
+    if (!publisher->looking)
+        publisher->looking = publish_signing_keys(publisher) == 0 && publish_box(publisher) == 0;
 }
 
 static void on_timer(uv_timer_t *timer)

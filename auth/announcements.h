@@ -1,6 +1,7 @@
 /*
- * What auth tells gateways over the bus: its public keys (hash `<prefix>auth:keys`), and revoked
- * tokens (zset `<prefix>auth:revoked`, "jti user" by expiry), each with an event in the stream
+ * What auth tells gateways over the bus: its public keys (hash `<prefix>auth:keys`), the key that
+ * passwords are sealed for (hash `<prefix>auth:box`), and revoked tokens (zset
+ * `<prefix>auth:revoked`, "jti user" by expiry), each with an event in the stream
  * `<prefix>auth:events`.
  */
 #ifndef AUTH_ANNOUNCEMENTS_H

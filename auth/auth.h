@@ -20,6 +20,8 @@ struct auth {
     struct signing_keys *keys; /* NULL: tokens are HS256 */
     struct tokens *tokens;
     struct passwords *passwords;
+    struct unsealing_key *box; /* what gateways seal passwords for */
+    struct password_asks *asks;
     struct api *api;
     bool ready; /* Redis is there, the deployment agrees, gateways have the keys */
 };

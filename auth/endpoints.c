@@ -7,6 +7,7 @@
 #include "auth/api.h"
 #include "auth/limits.h"
 #include "auth/passwords.h"
+#include "common/password_ask.h"
 #include "common/uid.h"
 #include "common/xalloc.h"
 
@@ -16,7 +17,6 @@
 #include <time.h>
 
 #define PASSWORD_MIN 8
-#define PASSWORD_MAX 1024
 #define GUEST_BYTES 10
 
 /* A request between its steps; each chain ends in one finish_*. */

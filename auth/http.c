@@ -1,5 +1,6 @@
 #include "auth/http.h"
 
+#include "common/client_address.h"
 #include "common/log.h"
 #include "common/settings.h"
 #include "common/xalloc.h"
@@ -34,7 +35,7 @@ struct http_request {
     bool answered;
     bool close;    /* the connection ends with the answer */
     char path[64]; /* a longer one is nobody's */
-    char address[64];
+    char address[CLIENT_ADDRESS_SIZE];
     char *token;
     struct buffer body;
     struct http_answer answer;
@@ -88,43 +89,15 @@ const char *http_request_address(const struct http_request *request)
     return request->address;
 }
 
-static bool is_private_v4(uint32_t address)
-{
-    return address >> 24 == 127 || address >> 24 == 10 || address >> 20 == 0xac1 ||
-           address >> 16 == 0xc0a8;
-}
-
-/* Of this machine or a private network: where a proxy of the deployment would be. */
-static bool is_private(const char *address)
-{
-    struct in6_addr v6;
-    struct in_addr v4;
-    uint32_t mapped;
-
-    if (inet_pton(AF_INET, address, &v4) == 1)
-        return is_private_v4(ntohl(v4.s_addr));
-    if (inet_pton(AF_INET6, address, &v6) != 1)
-        return false;
-    memcpy(&mapped, v6.s6_addr + 12, sizeof(mapped));
-    if (IN6_IS_ADDR_V4MAPPED(&v6))
-        return is_private_v4(ntohl(mapped));
-    return IN6_IS_ADDR_LOOPBACK(&v6) || (v6.s6_addr[0] & 0xfe) == 0xfc;
-}
-
 static void read_address(struct http_request *request)
 {
-    char forwarded[256];
-    const char *last;
+    char peer[CLIENT_ADDRESS_SIZE], forwarded[256];
+    int length =
+        lws_hdr_copy(request->wsi, forwarded, sizeof(forwarded), WSI_TOKEN_X_FORWARDED_FOR);
 
-    lws_get_peer_simple(request->wsi, request->address, sizeof(request->address));
-    if (!is_private(request->address) ||
-        lws_hdr_copy(request->wsi, forwarded, sizeof(forwarded), WSI_TOKEN_X_FORWARDED_FOR) <= 0)
-        return;
-    /* The proxy's own word is the last. */
-    last = strrchr(forwarded, ',');
-    last = last ? last + 1 : forwarded;
-    last += strspn(last, " ");
-    snprintf(request->address, sizeof(request->address), "%s", last);
+    lws_get_peer_simple(request->wsi, peer, sizeof(peer));
+    client_address_choose(request->address, peer,
+                          slice_of(forwarded, length > 0 ? (size_t)length : 0));
 }
 
 static void read_token(struct http_request *request)

@@ -7,6 +7,8 @@
 #include "auth/api.h"
 #include "auth/auth.h"
 #include "auth/http.h"
+#include "auth/password_asks.h"
+#include "auth/password_box.h"
 #include "auth/passwords.h"
 #include "auth/signing_keys.h"
 #include "auth/tokens.h"
@@ -59,6 +61,9 @@ static int open_keys(struct auth *auth, struct buffer *error)
         if (auth->keys == NULL)
             return -1;
     }
+    auth->box = password_box_open(auth->settings.auth_keys, error);
+    if (auth->box == NULL)
+        return -1;
     auth->tokens = tokens_create(&auth->settings, auth->keys, error);
     return auth->tokens != NULL ? 0 : -1;
 }
@@ -92,8 +97,8 @@ static int on_ready(struct process *process, struct buffer *error)
         return -1;
     uv_timer_init(auth->loop, &program->drain);
     program->drain.data = program;
-    if (auth->keys != NULL)
-        program->publisher = key_publisher_create(auth, on_published);
+    program->publisher = key_publisher_create(auth, on_published);
+    auth->asks = password_asks_create(auth, auth->box, &process->address);
     program->reporter =
         metrics_reporter_create(auth->loop, auth->bus, &auth->deployment, "auth", auth->name,
                                 auth_metrics, AUTH_METRICS, refresh_metrics, program);
@@ -104,10 +109,7 @@ static void on_up(struct process *process)
 {
     struct program *program = (struct program *)process;
 
-    if (program->publisher != NULL)
-        key_publisher_look(program->publisher);
-    else
-        on_published(&program->auth);
+    key_publisher_look(program->publisher);
 }
 
 static void on_down(struct process *process, const char *reason)
@@ -132,6 +134,7 @@ static void on_stop(struct process *process)
     struct program *program = (struct program *)process;
 
     http_server_stop(program->server);
+    password_asks_stop(program->auth.asks);
     uv_timer_start(&program->drain, on_drain, 0, DRAIN_MS);
 }
 
@@ -147,6 +150,7 @@ static void on_finish(struct process *process)
     }
     metrics_reporter_destroy(&program->reporter);
     bus_destroy(&process->bus);
+    password_asks_destroy(&auth->asks);
     key_publisher_destroy(&program->publisher);
     api_destroy(&auth->api);
     passwords_destroy(&auth->passwords);
@@ -159,6 +163,7 @@ static void on_finished(struct process *process)
     http_server_destroy(&program->server);
     tokens_destroy(&program->auth.tokens);
     signing_keys_destroy(&program->auth.keys);
+    unsealing_key_destroy(&program->auth.box);
 }
 
 int main(int argc, char **argv)

@@ -1,11 +1,11 @@
 #include "auth/signing_keys.h"
 
+#include "auth/key_files.h"
 #include "common/base64url.h"
 #include "common/xalloc.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -13,9 +13,7 @@
 #include <openssl/rsa.h>
 #include <openssl/sha.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #define KEY_BITS 2048
 #define KEY_BITS_MAX 8192
@@ -26,11 +24,6 @@ struct signing_keys {
     size_t count;
 };
 
-static void say(struct buffer *error, const char *path, const char *cause)
-{
-    buffer_appendf(error, "TRUNKLINE_AUTH_KEYS: %s: %s", path, cause);
-}
-
 /* ---- one key -----------------------------------------------------------------------------------
  */
 
@@ -40,9 +33,7 @@ static void finish_key(struct signing_key *key)
     free(key->modulus);
     free(key->exponent);
     free(key->public_pem);
-    if (key->private_pem.data != NULL)
-        OPENSSL_cleanse(key->private_pem.data, key->private_pem.capacity);
-    buffer_finish(&key->private_pem);
+    key_text_finish(&key->private_pem);
 }
 
 static char *text_of(struct buffer *buffer)
@@ -124,43 +115,25 @@ static int read_key(struct signing_key *key, struct buffer *private_pem)
 /* ---- files -------------------------------------------------------------------------------------
  */
 
-static int read_file(const char *path, struct buffer *out)
-{
-    const size_t most = 16384;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length;
-
-    if (fd < 0)
-        return -errno;
-    length = read(fd, buffer_reserve(out, most + 1), most);
-    if (length < 0)
-        length = -errno;
-    close(fd);
-    if (length < 0)
-        return (int)length;
-    out->length = (size_t)length;
-    out->data[out->length] = '\0';
-    return 0;
-}
-
 static int load_file(struct signing_keys *keys, const char *directory, const char *name,
                      struct buffer *error)
 {
     char *path = xasprintf("%s/%s", directory, name);
     struct buffer pem = {0};
-    int result = read_file(path, &pem);
+    int result = key_file_read(path, &pem);
 
     if (result < 0) {
-        say(error, path, strerror(-result));
+        key_files_say(error, path, strerror(-result));
     } else if (keys->count == SIGNING_KEYS_MAX) {
         result = -ENOSPC;
-        say(error, directory, "more than 16 keys");
+        key_files_say(error, directory, "more than 16 keys");
     } else {
         result = read_key(&keys->keys[keys->count], &pem);
         if (result == 0)
             keys->count++;
         else
-            say(error, path, "no RSA private key of 2048 to 8192 bits without a passphrase");
+            key_files_say(error, path,
+                          "no RSA private key of 2048 to 8192 bits without a passphrase");
     }
     buffer_finish(&pem);
     free(path);
@@ -183,7 +156,7 @@ static int load_directory(struct signing_keys *keys, const char *directory, stru
 
     if (count < 0) {
         result = -errno;
-        say(error, directory, strerror(-result));
+        key_files_say(error, directory, strerror(-result));
         return result;
     }
     for (int i = 0; i < count; i++) {
@@ -198,91 +171,30 @@ static int load_directory(struct signing_keys *keys, const char *directory, stru
 /* ---- making the first key ----------------------------------------------------------------------
  */
 
-/* The directory and what is above it. Returns 0 or -errno. */
-static int make_directory(const char *directory)
+/* Names sort by the moment they were made. */
+static void name_key(char *name, size_t size)
 {
-    char *path = xstrdup(directory);
-    int result = 0;
-
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(path, 0755) < 0 && errno != EEXIST)
-            result = -errno;
-        *slash = '/';
-    }
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
-        result = 0;
-    else if (result == 0)
-        result = -errno;
-    free(path);
-    return result;
-}
-
-static int write_all(int fd, struct slice text)
-{
-    for (size_t done = 0; done < text.length;) {
-        ssize_t count = write(fd, text.data + done, text.length - done);
-
-        if (count < 0 && errno != EINTR)
-            return -errno;
-        if (count > 0)
-            done += (size_t)count;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
-/* Whole or not at all, and not lost with the power: tokens signed with a lost key are void. */
-static int write_key_file(const char *directory, struct slice pem)
-{
-    char *temporary = xasprintf("%s/.new-%d", directory, (int)getpid());
-    char stamp[32];
-    char *path;
     time_t now = time(NULL);
     struct tm utc;
-    int result, fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-    if (fd < 0) {
-        result = -errno;
-        free(temporary);
-        return result;
-    }
     gmtime_r(&now, &utc);
-    strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc);
-    path = xasprintf("%s/%s" SUFFIX, directory, stamp);
-    result = write_all(fd, pem);
-    close(fd);
-    if (result == 0 && rename(temporary, path) < 0)
-        result = -errno;
-    if (result < 0)
-        unlink(temporary);
-    fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    free(path);
-    free(temporary);
-    return result;
+    strftime(name, size, "%Y%m%dT%H%M%SZ" SUFFIX, &utc);
 }
 
 static int make_key(const char *directory, struct buffer *error)
 {
     EVP_PKEY *pkey = EVP_RSA_gen(KEY_BITS);
-    BIO *bio = BIO_new(BIO_s_secmem());
-    char *pem;
-    long length;
-    int result = -ENOMEM;
+    char name[40];
+    int result;
 
-    if (pkey != NULL && bio != NULL &&
-        PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL) == 1) {
-        length = BIO_get_mem_data(bio, &pem);
-        result = write_key_file(directory, slice_of(pem, (size_t)length));
-        OPENSSL_cleanse(pem, (size_t)length);
-    }
-    BIO_free(bio);
+    name_key(name, sizeof(name));
+    result = pkey != NULL ? key_file_write(directory, name, pkey) : -ENOMEM;
     EVP_PKEY_free(pkey);
+    /* Another auth has made one in the same second. */
+    if (result == -EEXIST)
+        result = 0;
     if (result < 0)
-        say(error, directory, strerror(-result));
+        key_files_say(error, directory, strerror(-result));
     return result;
 }
 
@@ -291,12 +203,10 @@ static int make_key(const char *directory, struct buffer *error)
 
 static int load_or_make(struct signing_keys *keys, const char *directory, struct buffer *error)
 {
-    int result = make_directory(directory);
+    int result = key_directory_make(directory, error);
 
-    if (result < 0) {
-        say(error, directory, strerror(-result));
+    if (result < 0)
         return result;
-    }
     result = load_directory(keys, directory, error);
     if (result == 0 && keys->count == 0)
         result = make_key(directory, error);

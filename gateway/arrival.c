@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -31,6 +32,7 @@ struct arrival {
     TAILQ_ENTRY(arrival) entry;
     enum arrival_state state;
     int descriptor;
+    char address[CLIENT_ADDRESS_SIZE]; /* of the peer */
     bool has_poll; /* poll is a handle of the loop: memory goes when it has closed */
     uv_poll_t poll;
     uint64_t deadline_ms;
@@ -236,6 +238,12 @@ const struct request *arrival_request(const struct arrival *arrival)
     return arrival->request;
 }
 
+void arrival_address(const struct arrival *arrival, char text[CLIENT_ADDRESS_SIZE])
+{
+    client_address_choose(text, arrival->address,
+                          request_header(arrival->request, "x-forwarded-for"));
+}
+
 struct slice arrival_rest(const struct arrival *arrival)
 {
     return slice_of(arrival->head.data + arrival->request->length,
@@ -284,12 +292,13 @@ static void on_sweep(uv_timer_t *timer)
         uv_timer_stop(timer);
 }
 
-void arrivals_add(struct arrivals *arrivals, int descriptor)
+void arrivals_add(struct arrivals *arrivals, int descriptor, const char *address)
 {
     struct arrival *arrival = xcalloc(1, sizeof(*arrival));
 
     arrival->arrivals = arrivals;
     arrival->descriptor = descriptor;
+    snprintf(arrival->address, sizeof(arrival->address), "%s", address);
     set_deadline(arrival, arrivals->options.head_timeout_ms);
     TAILQ_INSERT_TAIL(&arrivals->all, arrival, entry);
     if (!uv_is_active((uv_handle_t *)arrivals->sweep))

@@ -7,6 +7,7 @@
 #define GATEWAY_ARRIVAL_H
 
 #include "common/buffer.h"
+#include "common/client_address.h"
 #include "gateway/request.h"
 
 #include <uv.h>
@@ -28,11 +29,13 @@ struct arrivals_options {
 struct arrivals *arrivals_create(const struct arrivals_options *);
 /* Ends all that are left. NULL-safe; clears the pointer. */
 void arrivals_destroy(struct arrivals **);
-/* Takes descriptor (non-blocking) over. */
-void arrivals_add(struct arrivals *, int descriptor);
+/* Takes descriptor (non-blocking) over; address: of the peer (client_address.h), copied. */
+void arrivals_add(struct arrivals *, int descriptor, const char *address);
 
 /* Valid until it is answered. */
 const struct request *arrival_request(const struct arrival *);
+/* Who asks (client_address_choose). */
+void arrival_address(const struct arrival *, char text[CLIENT_ADDRESS_SIZE]);
 /* What came behind the head. */
 struct slice arrival_rest(const struct arrival *);
 /* Called instead of an answer when the client is gone, or was answered because its time was up: arg

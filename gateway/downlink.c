@@ -6,6 +6,7 @@
 #include "gateway/delivery.h"
 #include "gateway/output.h"
 #include "gateway/room.h"
+#include "gateway/password_check.h"
 #include "gateway/session.h"
 #include "gateway/topics.h"
 #include "gateway/uplink.h"
@@ -30,14 +31,21 @@ struct output_stream {
     bool reported; /* that something in it cannot be read */
 };
 
+/* What auth says: events to all gateways, answers about passwords to this one. */
+struct auth_stream {
+    struct buffer key;
+    struct number cursor;
+};
+
+#define AUTH_STREAMS 2
+
 struct downlink {
     struct gateway *gateway;
     struct bus *bus;
     struct frame_reader *reader;
     struct output_stream *outputs;
     uint32_t count;
-    struct buffer events_key;
-    struct number events_cursor;
+    struct auth_stream events, answers;
     bool events_placed; /* the cursor is where the stream ended when we came */
     bool refused;       /* Redis refused the last read */
     uv_timer_t retry_timer;
@@ -345,9 +353,19 @@ static void on_retry(uv_timer_t *timer)
     read_next(timer->data);
 }
 
-/* Each [id, fields] of a stream; output is NULL for auth's events. */
+static void on_auth_entry(struct downlink *downlink, struct auth_stream *stream,
+                          struct number number, const struct bus_reply *fields)
+{
+    stream->cursor = number;
+    if (stream == &downlink->events)
+        verifier_on_event(downlink->gateway->verifier, fields);
+    else
+        password_checks_on_answer(downlink->gateway->passwords, fields);
+}
+
+/* Each [id, fields] of a stream: of output, or when that is NULL of auth's. */
 static void each_entry(struct downlink *downlink, const struct bus_reply *entries,
-                       struct output_stream *output)
+                       struct output_stream *output, struct auth_stream *stream)
 {
     for (size_t i = 0; i < bus_reply_count(entries); i++) {
         const struct bus_reply *entry = bus_reply_at(entries, i);
@@ -356,12 +374,10 @@ static void each_entry(struct downlink *downlink, const struct bus_reply *entrie
 
         if (number_parse(bus_reply_text(bus_reply_at(entry, 0)), &number) < 0)
             continue;
-        if (output) {
+        if (output)
             on_entry(downlink, output, number, bus_reply_text(bus_reply_field(fields, "e")));
-        } else {
-            downlink->events_cursor = number;
-            verifier_on_event(downlink->gateway->verifier, fields);
-        }
+        else
+            on_auth_entry(downlink, stream, number, fields);
     }
 }
 
@@ -377,7 +393,9 @@ static void each_stream(struct downlink *downlink, const struct bus_reply *strea
         while (p < downlink->count && !slice_equal(buffer_slice(&downlink->outputs[p].key), key))
             p++;
         each_entry(downlink, bus_reply_at(stream, 1),
-                   p < downlink->count ? &downlink->outputs[p] : NULL);
+                   p < downlink->count ? &downlink->outputs[p] : NULL,
+                   slice_equal(buffer_slice(&downlink->events.key), key) ? &downlink->events
+                                                                         : &downlink->answers);
     }
 }
 
@@ -401,18 +419,22 @@ static void on_read(void *arg, const struct bus_reply *reply)
     read_next(downlink);
 }
 
+/* In the order of the keys. */
+static struct number cursor_of(const struct downlink *downlink, size_t stream)
+{
+    if (stream < downlink->count)
+        return downlink->outputs[stream].cursor;
+    return stream == downlink->count ? downlink->events.cursor : downlink->answers.cursor;
+}
+
 static void read_next(struct downlink *downlink)
 {
-    size_t streams = downlink->count + 1;
+    size_t streams = downlink->count + AUTH_STREAMS;
     struct slice *keys = downlink->arguments + READ_WORDS, *cursors = keys + streams;
 
-    for (size_t i = 0; i < streams; i++) {
-        struct number cursor =
-            i < downlink->count ? downlink->outputs[i].cursor : downlink->events_cursor;
-
-        cursors[i] =
-            slice_of(downlink->cursors[i], (size_t)number_format(cursor, downlink->cursors[i]));
-    }
+    for (size_t i = 0; i < streams; i++)
+        cursors[i] = slice_of(downlink->cursors[i],
+                              (size_t)number_format(cursor_of(downlink, i), downlink->cursors[i]));
     /* Down already: on_up reads on. */
     (void)!bus_command(downlink->bus, on_read, downlink, READ_WORDS + 2 * streams,
                        downlink->arguments);
@@ -427,7 +449,7 @@ static void on_events_end(void *arg, const struct bus_reply *reply)
 
     if (reply == NULL)
         return;
-    if (number_parse(bus_reply_text(last), &downlink->events_cursor) == 0)
+    if (number_parse(bus_reply_text(last), &downlink->events.cursor) == 0)
         log_debug("events are read from %.*s on", (int)bus_reply_text(last).length,
                   bus_reply_text(last).data);
     downlink->events_placed = true;
@@ -438,7 +460,7 @@ static void on_events_end(void *arg, const struct bus_reply *reply)
 static void on_up(void *arg)
 {
     struct downlink *downlink = arg;
-    const struct slice argv[] = {slice_text("XREVRANGE"), buffer_slice(&downlink->events_key),
+    const struct slice argv[] = {slice_text("XREVRANGE"), buffer_slice(&downlink->events.key),
                                  slice_text("+"),         slice_text("-"),
                                  slice_text("COUNT"),     slice_text("1")};
 
@@ -472,7 +494,7 @@ static void init_arguments(struct downlink *downlink)
 {
     static const char *const words[READ_WORDS] = {"XREAD", "BLOCK",      BLOCK_MS,
                                                   "COUNT", READ_ENTRIES, "STREAMS"};
-    size_t streams = downlink->count + 1;
+    size_t streams = downlink->count + AUTH_STREAMS;
 
     downlink->arguments = xcalloc(READ_WORDS + 2 * streams, sizeof(*downlink->arguments));
     downlink->cursors = xcalloc(streams, sizeof(*downlink->cursors));
@@ -480,7 +502,8 @@ static void init_arguments(struct downlink *downlink)
         downlink->arguments[i] = slice_text(words[i]);
     for (uint32_t p = 0; p < downlink->count; p++)
         downlink->arguments[READ_WORDS + p] = buffer_slice(&downlink->outputs[p].key);
-    downlink->arguments[READ_WORDS + downlink->count] = buffer_slice(&downlink->events_key);
+    downlink->arguments[READ_WORDS + downlink->count] = buffer_slice(&downlink->events.key);
+    downlink->arguments[READ_WORDS + downlink->count + 1] = buffer_slice(&downlink->answers.key);
 }
 
 struct downlink *downlink_create(struct gateway *gateway, const struct bus_address *address)
@@ -495,7 +518,9 @@ struct downlink *downlink_create(struct gateway *gateway, const struct bus_addre
     downlink->outputs = xcalloc(downlink->count, sizeof(*downlink->outputs));
     for (uint32_t p = 0; p < downlink->count; p++)
         init_output(downlink, p);
-    key_global(&downlink->events_key, &gateway->deployment, "auth:events", slice_of(NULL, 0));
+    key_global(&downlink->events.key, &gateway->deployment, "auth:events", slice_of(NULL, 0));
+    key_global(&downlink->answers.key, &gateway->deployment, "auth:answers",
+               slice_text(gateway->id));
     init_arguments(downlink);
     uv_timer_init(gateway->loop, &downlink->retry_timer);
     downlink->retry_timer.data = downlink;
@@ -525,7 +550,8 @@ void downlink_destroy(struct downlink **pointer)
     free(downlink->outputs);
     free(downlink->arguments);
     free(downlink->cursors);
-    buffer_finish(&downlink->events_key);
+    buffer_finish(&downlink->events.key);
+    buffer_finish(&downlink->answers.key);
     frame_reader_destroy(&downlink->reader);
     uv_close((uv_handle_t *)&downlink->retry_timer, on_closed);
 }

@@ -30,6 +30,7 @@ struct gateway {
     struct rate_users *rate_users; /* admission.h */
     struct claims *claims;
     struct queries *queries;
+    struct password_checks *passwords;
     uint64_t started_ms; /* loop time of the start */
     bool complete;       /* all partitions have answered once, or were waited for long enough */
     bool draining;       /* SIGTERM has come: no new connections */

@@ -43,6 +43,11 @@ struct slice handshake_header(struct handshake *handshake, const char *name)
     return request_header(arrival_request(handshake->arrival), name);
 }
 
+void handshake_address(struct handshake *handshake, char text[CLIENT_ADDRESS_SIZE])
+{
+    arrival_address(handshake->arrival, text);
+}
+
 /* What stands behind the prefix; data is NULL when text does not begin with it. */
 static struct slice after_prefix(struct slice text, const char *prefix, bool ignore_case)
 {

@@ -6,6 +6,7 @@
 #ifndef GATEWAY_HANDSHAKE_H
 #define GATEWAY_HANDSHAKE_H
 
+#include "common/client_address.h"
 #include "common/slice.h"
 #include "gateway/gateway.h"
 #include "gateway/verifier.h"
@@ -24,6 +25,8 @@ struct gateway *handshake_gateway(struct handshake *);
 struct slice handshake_query(struct handshake *, const char *name);
 /* A request header's value by its lower-case name; data is NULL when it is absent. */
 struct slice handshake_header(struct handshake *, const char *name);
+/* The client's address, as limits and logs know it (client_address.h). */
+void handshake_address(struct handshake *, char text[CLIENT_ADDRESS_SIZE]);
 /*
  * The bearer token of the request, wherever it stands: Authorization header, then ?token= or
  * ?access_token=, then subprotocol access_token.<JWT> (which is echoed in the 101). Empty when

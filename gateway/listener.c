@@ -114,13 +114,18 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
     (void)status, (void)events;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int descriptor = accept4(listener->descriptor, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage peer = {0};
+        socklen_t length = sizeof(peer);
+        char address[CLIENT_ADDRESS_SIZE];
+        int descriptor = accept4(listener->descriptor, (struct sockaddr *)&peer, &length,
+                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (descriptor >= 0) {
             if (listener->starved)
                 log_info("connections are accepted again");
             listener->starved = false;
-            arrivals_add(listener->arrivals, descriptor);
+            client_address_format(address, (struct sockaddr *)&peer);
+            arrivals_add(listener->arrivals, descriptor, address);
         } else if (!is_passing(errno)) {
             if (errno != EAGAIN)
                 pause_accepting(listener, errno);

@@ -10,6 +10,7 @@
 #include "gateway/gateway.h"
 #include "gateway/listener.h"
 #include "gateway/query.h"
+#include "gateway/password_check.h"
 #include "gateway/session.h"
 #include "gateway/room.h"
 #include "gateway/topics.h"
@@ -103,6 +104,7 @@ static int on_ready(struct process *process, struct buffer *error)
     gateway->rooms = rooms_create(gateway);
     gateway->claims = claims_create(gateway);
     gateway->queries = queries_create(gateway);
+    gateway->passwords = password_checks_create(gateway);
     gateway->deliveries = deliveries_create(gateway);
     gateway->sessions = sessions_create(gateway);
     if (gateway->sessions == NULL) {
@@ -164,6 +166,7 @@ static void on_finish(struct process *process)
     downlink_destroy(&gateway->downlink);
     deliveries_destroy(&gateway->deliveries);
     queries_destroy(&gateway->queries);
+    password_checks_destroy(&gateway->passwords);
     claims_destroy(&gateway->claims);
     rooms_destroy(&gateway->rooms);
     topics_destroy(&gateway->topics);

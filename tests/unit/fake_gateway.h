@@ -253,6 +253,12 @@ struct slice handshake_query(struct handshake *handshake, const char *name)
     return slice_text(fake.query_ack);
 }
 
+void handshake_address(struct handshake *handshake, char text[CLIENT_ADDRESS_SIZE])
+{
+    (void)handshake;
+    strcpy(text, "192.0.2.1");
+}
+
 void handshake_accept(struct handshake *handshake, struct identity *identity, uint64_t flags,
                       struct slice slot)
 {
