@@ -62,9 +62,10 @@ static void finish_texts(struct texts *texts)
     free(texts->slices);
 }
 
-static void add_key(struct effects *effects, const char *what, struct slice name)
+static void add_key(struct effects *effects, uint32_t partition, const char *what,
+                    struct slice name)
 {
-    key_partition(&effects->keys.bytes, effects->deployment, effects->partition, what, name);
+    key_partition(&effects->keys.bytes, effects->deployment, partition, what, name);
     close_text(&effects->keys);
 }
 
@@ -103,7 +104,7 @@ void effects_reset(struct effects *effects)
     buffer_reset(&effects->packed, 1 << 20);
     effects->count = 0;
     for (int i = 0; i < EFFECT_KEYS_FIXED; i++)
-        add_key(effects, fixed[i], (struct slice){0});
+        add_key(effects, effects->partition, fixed[i], (struct slice){0});
     buffer_append(&effects->packed, "\xdd\0\0\0\0", LIST_HEADER);
 }
 
@@ -117,10 +118,16 @@ size_t effects_size(const struct effects *effects)
     return effects->packed.length + effects->attachments.bytes.length;
 }
 
+uint32_t effects_key_of(struct effects *effects, uint32_t partition, const char *what,
+                        struct slice name)
+{
+    add_key(effects, partition, what, name);
+    return (uint32_t)(effects->keys.count - 1);
+}
+
 uint32_t effects_key(struct effects *effects, const char *what, struct slice name)
 {
-    add_key(effects, what, name);
-    return (uint32_t)(effects->keys.count - 1);
+    return effects_key_of(effects, effects->partition, what, name);
 }
 
 static int write_packed(void *packed, const char *data, size_t length)

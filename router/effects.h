@@ -40,6 +40,8 @@ size_t effects_size(const struct effects *);
 /* Adds a key of the partition and returns its index; the same key twice does no harm. name as in
  * key_partition. */
 uint32_t effects_key(struct effects *, const char *what, struct slice name);
+/* The same of another partition's key. */
+uint32_t effects_key_of(struct effects *, uint32_t partition, const char *what, struct slice name);
 
 /* Opens an effect with argument_count arguments after its key; exactly as many effects_text or
  * effects_number calls follow. */

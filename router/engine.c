@@ -19,6 +19,7 @@ struct engine *engine_create(const struct deployment *deployment, uint32_t parti
     engine->reader = frame_reader_create();
     engine->scanner = frame_reader_create();
     engine->recent = recent_create();
+    engine->forwards = forwards_create(deployment->partitions);
     engine->pattern_trie = pattern_trie_create();
     engine->loading = true;
     engine->first_commit = true;
@@ -41,6 +42,7 @@ void engine_destroy(struct engine **engine)
     fanout_destroy(*engine);
     pattern_trie_destroy(&(*engine)->pattern_trie);
     recent_destroy(&(*engine)->recent);
+    forwards_destroy(&(*engine)->forwards, (*engine)->deployment->partitions);
     buffer_finish(&(*engine)->delivered);
     buffer_finish(&(*engine)->entry);
     frame_reader_destroy(&(*engine)->reader);
@@ -268,7 +270,7 @@ bool engine_handles(enum frame_type type)
     for (size_t i = 0; i < sizeof(frame_handlers) / sizeof(frame_handlers[0]); i++)
         if (frame_handlers[i].type == type)
             return true;
-    return type == FRAME_GATEWAY_ANNOUNCE;
+    return type == FRAME_GATEWAY_ANNOUNCE || forward_handles(type);
 }
 
 static int dispatch(struct engine *engine, struct gateway *gateway, const struct frame *frame)
@@ -365,28 +367,36 @@ static int apply_numbered(struct engine *engine, struct gateway *gateway, struct
     return apply_frames(engine, gateway_id, frames);
 }
 
-int engine_apply(struct engine *engine, struct slice gateway_id, uint64_t number,
+static int apply_of_gateway(struct engine *engine, struct slice gateway_id, uint64_t number,
+                            struct slice frames)
+{
+    struct gateway *gateway = gateway_find(engine, gateway_id);
+
+    if (number == 0)
+        return apply_announcement(engine, gateway_id, frames);
+    if (gateway == NULL || gateway->nonce == 0) {
+        ask_stranger(engine, gateway_id);
+        return 0;
+    }
+    return apply_numbered(engine, gateway, gateway_id, number, frames);
+}
+
+int engine_apply(struct engine *engine, struct slice source, struct number number,
                  struct slice frames, uint64_t now_ms)
 {
-    struct gateway *gateway;
+    uint32_t partition;
     int result;
 
     if (now_ms > engine->now_ms)
         engine->now_ms = now_ms;
-    if (gateway_id.length == 0) {
+    if (source.length == 0) {
         gateways_on_tick(engine);
         presence_on_tick(engine);
         return 0;
     }
-    gateway = gateway_find(engine, gateway_id);
-    if (number == 0) {
-        result = apply_announcement(engine, gateway_id, frames);
-    } else if (gateway == NULL || gateway->nonce == 0) {
-        ask_stranger(engine, gateway_id);
-        return 0;
-    } else {
-        result = apply_numbered(engine, gateway, gateway_id, number, frames);
-    }
+    result = forward_source(engine, source, &partition)
+                 ? forward_apply(engine, partition, number, frames)
+                 : apply_of_gateway(engine, source, number.epoch, frames);
     if (result < 0)
         engine->counters.malformed++;
     return result;
@@ -398,6 +408,7 @@ size_t engine_finish(struct engine *engine)
     rooms_finish(engine);
     recent_finish(engine);
     gateways_finish(engine);
+    forward_finish(engine);
     engine->first_commit = false;
     engine->effects = NULL;
     return 0;

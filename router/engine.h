@@ -37,6 +37,7 @@ struct engine_counters {
     uint64_t direct_messages, stored, mailbox_full, expired;
     uint64_t publishes, topic_items, retries_answered;
     uint64_t gateways_buried, malformed;
+    uint64_t forwarded, discarded;
 };
 
 struct engine *engine_create(const struct deployment *, uint32_t partition,
@@ -45,7 +46,7 @@ void engine_destroy(struct engine **);
 const struct engine_counters *engine_counters(const struct engine *);
 
 /* ---- loading, in this order; fields as they stand in Redis ---- */
-void engine_load_source(struct engine *, struct slice gateway, struct slice value);
+void engine_load_source(struct engine *, struct slice source, struct slice value);
 void engine_load_gateway(struct engine *, struct slice gateway, struct slice nonce);
 /* last_output: last-generated-id of its output stream (zero if there is none). */
 void engine_load_output_cursor(struct engine *, struct slice gateway, struct number last_output);
@@ -92,10 +93,11 @@ void engine_trim_users(struct engine *, size_t keep);
  * engine_finish. */
 void engine_begin(struct engine *, uint64_t epoch, uint64_t commit, struct effects *,
                   uint64_t now_ms);
-/* An entry of `in`: gateway empty for the router's own (TICK). now_ms: the entry's id. Returns 0,
-   or -EBADMSG when something in it was no frame for us: what came before it is applied, the rest is
-   skipped, its number counts. */
-int engine_apply(struct engine *, struct slice gateway, uint64_t number, struct slice frames,
+/* An entry of `in`: source is a gateway, with one part of the number, a partition ("p3"), with both
+   (the commit it comes from), or empty for the router's own (TICK). now_ms: the entry's id. Returns
+   0, or -EBADMSG when something in it was no frame for us: what came before it is applied, the rest
+   is skipped, its number counts. */
+int engine_apply(struct engine *, struct slice source, struct number number, struct slice frames,
                  uint64_t now_ms) __attribute__((warn_unused_result));
 /* A page of a mailbox that engine_next_page asked for: entries in order. */
 struct engine_page_entry {
@@ -121,7 +123,8 @@ uint64_t engine_due_ms(const struct engine *);
  * now_ms. */
 void engine_forgive_silence(struct engine *, uint64_t now_ms);
 
-/* Whether a frame of this type, sent to a router, has a handler. */
+/* Whether a frame of this type, sent to a router by a gateway or another partition, has a handler.
+ */
 bool engine_handles(enum frame_type);
 
 /* ---- for tests and metrics ---- */

@@ -25,7 +25,7 @@ struct slice load_word(struct slice *rest)
     return word;
 }
 
-void engine_load_source(struct engine *engine, struct slice gateway, struct slice value)
+static void load_gateway_source(struct engine *engine, struct slice gateway, struct slice value)
 {
     struct source *source = xcalloc(1, sizeof(*source) + gateway.length + 1);
 
@@ -33,6 +33,16 @@ void engine_load_source(struct engine *engine, struct slice gateway, struct slic
     source->applied = load_u64(load_word(&value));
     source->forget_ms = load_u64(value);
     HASH_ADD_KEYPTR(hh, engine->sources, source->id, gateway.length, source);
+}
+
+void engine_load_source(struct engine *engine, struct slice source, struct slice value)
+{
+    uint32_t partition;
+
+    if (forward_source(engine, source, &partition))
+        forward_load_taken(engine, partition, value);
+    else
+        load_gateway_source(engine, source, value);
 }
 
 void engine_load_gateway(struct engine *engine, struct slice id, struct slice nonce)

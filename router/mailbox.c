@@ -185,35 +185,17 @@ static void send_to_one(struct engine *engine, struct user *user, struct message
     say_delivery(user, message, connection->gateway, &connection->id, 1);
 }
 
-/* To the connections of one gateway in one frame: those from first on. Returns how many. */
-static size_t send_to_gateway(struct engine *engine, struct user *user, struct message *message,
-                              struct gateway *gateway, uint64_t *ids)
+/* To the connections of one gateway in one frame. */
+static void send_to_gateway(struct engine *engine, struct user *user, struct message *message,
+                            struct gateway *gateway, uint64_t *ids)
 {
-    struct connection *connection;
-    size_t count = 0;
+    size_t count = user_connections_at(user, gateway, ids);
 
-    LIST_FOREACH(connection, &user->connections, of_user)
-    {
-        if (connection->gateway != gateway)
-            continue;
-        ids[count++] = connection->id;
-        add_target(message, gateway, connection->id);
-        gateway_record(gateway, engine_entry_number(engine), connection->id, message, 0);
+    for (size_t i = 0; i < count; i++) {
+        add_target(message, gateway, ids[i]);
+        gateway_record(gateway, engine_entry_number(engine), ids[i], message, 0);
     }
     say_delivery(user, message, gateway, ids, count);
-    return count;
-}
-
-static bool first_of_gateway(const struct user *user, const struct connection *connection)
-{
-    const struct connection *other;
-
-    LIST_FOREACH(other, &user->connections, of_user)
-    {
-        if (other->gateway == connection->gateway)
-            return other == connection;
-    }
-    return false;
 }
 
 static void send_to_all(struct engine *engine, struct user *user, struct message *message)
@@ -228,7 +210,7 @@ static void send_to_all(struct engine *engine, struct user *user, struct message
     ids = xmalloc(user->connection_count * sizeof(*ids));
     LIST_FOREACH(connection, &user->connections, of_user)
     {
-        if (first_of_gateway(user, connection))
+        if (user_first_of_gateway(user, connection))
             send_to_gateway(engine, user, message, connection->gateway, ids);
     }
     free(ids);
@@ -289,7 +271,7 @@ static void store(struct engine *engine, struct user *user, struct message *mess
     user_mailbox_changed(engine, user);
 }
 
-static void unstore(struct engine *engine, struct user *user, struct message *message)
+static void unstore(struct engine *engine, struct user *user, const struct message *message)
 {
     size_t size = message_size(message);
 
@@ -353,12 +335,16 @@ static void window_clear(struct user *user)
     user->paged = (struct number){0};
 }
 
+static bool window_has_room(const struct user *user)
+{
+    return user->window_count < MAILBOX_WINDOW && user->window_bytes < MAILBOX_WINDOW_BYTES;
+}
+
 /* A message that was just stored: stays in memory if all before it is there too and there is room.
  * Takes the reference. */
 static void window_offer(struct user *user, struct message *message)
 {
-    if (user->connection_count && user->window_complete && user->window_count < MAILBOX_WINDOW &&
-        user->window_bytes < MAILBOX_WINDOW_BYTES) {
+    if (user->connection_count && user->window_complete && window_has_room(user)) {
         window_push(user, message);
         return;
     }
@@ -375,6 +361,20 @@ static void want_page(struct engine *engine, struct user *user)
     user_settle(engine, user);
 }
 
+/* Not to be delivered any more: too old, or kept only for those of his connections that were there
+ * when it came. */
+static bool drop_dead(struct engine *engine, struct user *user, const struct message *message)
+{
+    if (message_expired(engine, message))
+        engine->counters.expired++;
+    else if (message->policy != DELIVERY_STORE && number_compare(message->number, user->came) <= 0)
+        discard_tell(engine, user, message);
+    else
+        return false;
+    unstore(engine, user, message);
+    return true;
+}
+
 void mailbox_page(struct engine *engine, struct user *user)
 {
     while (user->connection_count && user->mailbox_count && window_free(engine, user)) {
@@ -386,9 +386,7 @@ void mailbox_page(struct engine *engine, struct user *user)
             return;
         }
         user->paged = message->number;
-        if (message_expired(engine, message)) {
-            engine->counters.expired++;
-            unstore(engine, user, message);
+        if (drop_dead(engine, user, message)) {
             message_unref(&message);
             continue;
         }
@@ -415,11 +413,23 @@ static void accept_offline(struct engine *engine, struct user *user, struct mess
     message_unref(&message);
 }
 
+/* Of what is not kept for those who leave, only as much is accepted as stays in memory. */
+static bool too_far_behind(const struct user *user, const struct message *message)
+{
+    return message->policy != DELIVERY_STORE && user->mailbox_count > 0 &&
+           (!user->window_complete || !window_has_room(user));
+}
+
 static void accept_behind(struct engine *engine, struct user *user, struct message *message,
                           struct frame_direct_reply *reply)
 {
     struct number number = message->number;
 
+    if (too_far_behind(user, message)) {
+        reply->status = DIRECT_DISCARDED;
+        message_unref(&message);
+        return;
+    }
     if (mailbox_full(engine, user)) {
         engine->counters.mailbox_full++;
         reply->status = DIRECT_MAILBOX_FULL;
@@ -537,9 +547,20 @@ void mailbox_on_connect(struct engine *engine, struct user *user, struct connect
     /* From now on their copies wait for his own word. */
     if (connection->flags & CONNECTION_FLAG_ACK)
         store_pending(engine, user);
-    if (user->connection_count == 1)
+    if (user->connection_count == 1) {
+        user->came = number_make(engine->epoch, engine->commit, engine->index);
         window_clear(user);
+    }
     mailbox_page(engine, user);
+}
+
+/* What its policy keeps for nobody who is not there; of what is not in memory his next connection
+ * finds it (drop_dead). */
+static void discard(struct engine *engine, struct user *user, const struct message *message)
+{
+    if (message->stored)
+        unstore(engine, user, message);
+    discard_tell(engine, user, message);
 }
 
 /* The last connection goes: what is unconfirmed waits in the mailbox. */
@@ -548,9 +569,16 @@ static void pending_to_mailbox(struct engine *engine, struct user *user)
     struct message *message;
 
     while ((message = TAILQ_FIRST(&user->pending)) != NULL) {
-        if (!message->stored && message->policy == DELIVERY_STORE)
+        if (message->policy != DELIVERY_STORE)
+            discard(engine, user, message);
+        else if (!message->stored)
             store(engine, user, message);
         pending_remove(engine, user, message);
+    }
+    TAILQ_FOREACH(message, &user->window, link)
+    {
+        if (message->policy != DELIVERY_STORE)
+            discard(engine, user, message);
     }
     window_clear(user);
 }

@@ -97,6 +97,8 @@ static void count_engine(struct partition *partition)
         ROW(EXPIRED, expired),
         ROW(PUBLISHES, publishes),
         ROW(RETRIES_ANSWERED, retries_answered),
+        ROW(FORWARDED, forwarded),
+        ROW(DISCARDED, discarded),
 #undef ROW
     };
     const struct engine_counters *now;
@@ -595,11 +597,11 @@ static void send_commit(struct partition *partition)
 static void to_dead(struct partition *partition, const struct input *input)
 {
     struct effects *effects = partition->effects;
-    char number[24];
+    char number[NUMBER_TEXT_SIZE];
 
-    log_warn("partition %u: entry %" PRIu64 " of %.*s holds what is no frame: moved to dead",
-             partition->number, input->number, (int)input->gateway.length, input->gateway.data);
-    snprintf(number, sizeof(number), "%" PRIu64, input->number);
+    number_format(input->number, number);
+    log_warn("partition %u: entry %s of %.*s holds what is no frame: moved to dead",
+             partition->number, number, (int)input->source.length, input->source.data);
     effects_open(effects, EFFECT_XADD, EFFECT_KEY_DEAD, 12);
     effects_text(effects, slice_text("MAXLEN"));
     effects_text(effects, slice_text("~"));
@@ -607,8 +609,8 @@ static void to_dead(struct partition *partition, const struct input *input)
     effects_text(effects, slice_text("*"));
     effects_text(effects, slice_text("what"));
     effects_text(effects, slice_text("frames"));
-    effects_text(effects, slice_text("gateway"));
-    effects_text(effects, input->gateway);
+    effects_text(effects, slice_text("source"));
+    effects_text(effects, input->source);
     effects_text(effects, slice_text("number"));
     effects_text(effects, slice_text(number));
     effects_text(effects, slice_text("f"));
@@ -632,10 +634,10 @@ static void apply_inputs(struct partition *partition)
     while ((input = STAILQ_FIRST(&partition->inputs)) != NULL && users_here(partition, input)) {
         if (entries++ == BATCH_ENTRIES || effects_size(partition->effects) > BATCH_BYTES)
             return;
-        if (engine_apply(partition->engine, input->gateway, input->number, input->frames,
+        if (engine_apply(partition->engine, input->source, input->number, input->frames,
                          input->id.epoch) < 0)
             to_dead(partition, input);
-        if (input->gateway.length == 0)
+        if (input->source.length == 0)
             partition->tick_sent = false;
         partition->position = input->id;
         partition->position_moved = true;
@@ -717,17 +719,16 @@ static struct slice put(char **at, struct slice text)
 static struct input *input_create(const struct bus_reply *entry)
 {
     const struct bus_reply *fields = bus_reply_at(entry, 1);
-    struct slice gateway = bus_reply_text(bus_reply_field(fields, "g"));
+    struct slice source = bus_reply_text(bus_reply_field(fields, "g"));
     struct slice frames = bus_reply_text(bus_reply_field(fields, "f"));
-    struct number number = {0};
-    struct input *input = xcalloc(1, sizeof(*input) + gateway.length + frames.length + 1);
+    struct input *input = xcalloc(1, sizeof(*input) + source.length + frames.length + 1);
     char *at = input->bytes;
 
-    if (number_parse(bus_reply_text(bus_reply_field(fields, "n")), &number) == 0)
-        input->number = number.epoch;
-    input->size = sizeof(*input) + gateway.length + frames.length;
-    if (gateway.length)
-        input->gateway = put(&at, gateway);
+    if (number_parse(bus_reply_text(bus_reply_field(fields, "n")), &input->number) < 0)
+        input->number = (struct number){0};
+    input->size = sizeof(*input) + source.length + frames.length;
+    if (source.length)
+        input->source = put(&at, source);
     if (frames.length)
         input->frames = put(&at, frames);
     return input;

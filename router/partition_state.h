@@ -16,8 +16,8 @@
 struct input {
     STAILQ_ENTRY(input) link;
     struct number id;
-    uint64_t number;
-    struct slice gateway, frames; /* in bytes */
+    struct number number;        /* of a gateway: one part of it */
+    struct slice source, frames; /* in bytes */
     uint64_t fetch;  /* it waits for this one; 0: all its users were in memory when it came */
     bool look_again; /* something was missing when it came, or may be when its turn comes */
     size_t size;

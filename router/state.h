@@ -7,6 +7,7 @@
 
 #include "common/table.h"
 #include "router/engine.h"
+#include "router/forward.h"
 
 #include <sys/queue.h>
 
@@ -129,6 +130,8 @@ struct user {
     bool page_wanted, page_asked;
     bool stored_since_asked;
     struct number page_after; /* what page_asked asked for */
+    struct number came;       /* the newest number when the first of his connections came; zero
+                                 when that was before a take */
     struct number seen;       /* confirmed up to here, on one of several connections */
     struct number seen_entry; /* the newest output entry when it was */
 
@@ -182,6 +185,7 @@ struct engine {
     struct room *rooms;        /* hash by topic */
     struct member_list changed_members; /* counts have changed, nobody was told */
     struct recent *recent;
+    struct forwards *forwards;
     struct user_list remembered; /* users with a seen number */
     size_t pending_count;
     struct buffer delivered; /* pairs of the answer that is being made */
@@ -264,6 +268,11 @@ void users_destroy(struct engine *);
 struct connection *connection_find(struct gateway *, uint64_t id);
 /* The index of `mailbox:<id>` in this commit's effects. */
 uint32_t user_mailbox_key(struct engine *, struct user *);
+/* Whether it is the first of its user's connections at its gateway: with it, something is done once
+ * for each gateway. */
+bool user_first_of_gateway(const struct user *, const struct connection *);
+/* Writes the ids of his connections there; returns how many. */
+size_t user_connections_at(const struct user *, const struct gateway *, uint64_t *ids);
 /* Adds without effects (also for loading). */
 struct connection *connection_add(struct engine *, struct gateway *, uint64_t id, struct user *,
                                   uint64_t protocol, uint64_t flags);
@@ -299,6 +308,12 @@ void mailbox_load_pending(struct engine *, struct gateway *, struct number entry
                           const struct frame_message_delivery *);
 void mailbox_load_finish(struct engine *, struct user *);
 void mailbox_destroy(struct engine *, struct user *);
+
+/* ---- discard.c: accepted messages that are dropped ---- */
+/* Tells the sender, if he asked for it. */
+void discard_tell(struct engine *, const struct user *, const struct message *);
+/* Handler. A message of a user of this partition was dropped: his connections hear it. */
+void discard_on_told(struct engine *, const struct frame_message_discarded *);
 
 /* ---- presence.c ---- */
 void presence_on_connect(struct engine *, struct user *);

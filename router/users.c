@@ -143,6 +143,31 @@ struct connection *connection_find(struct gateway *gateway, uint64_t id)
     return connection;
 }
 
+bool user_first_of_gateway(const struct user *user, const struct connection *connection)
+{
+    const struct connection *other;
+
+    LIST_FOREACH(other, &user->connections, of_user)
+    {
+        if (other->gateway == connection->gateway)
+            return other == connection;
+    }
+    return false;
+}
+
+size_t user_connections_at(const struct user *user, const struct gateway *gateway, uint64_t *ids)
+{
+    const struct connection *connection;
+    size_t count = 0;
+
+    LIST_FOREACH(connection, &user->connections, of_user)
+    {
+        if (connection->gateway == gateway)
+            ids[count++] = connection->id;
+    }
+    return count;
+}
+
 struct connection *connection_add(struct engine *engine, struct gateway *gateway, uint64_t id,
                                   struct user *user, uint64_t protocol, uint64_t flags)
 {

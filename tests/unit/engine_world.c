@@ -19,6 +19,8 @@ struct world_page {
 
 struct engine_world {
     struct engine_limits limits;
+    const struct deployment *deployment;
+    uint32_t partition;
     struct model_store *store;
     struct engine *engine;
     struct effects *effects;
@@ -36,16 +38,50 @@ const struct deployment *world_deployment(void)
     return &deployment;
 }
 
-struct engine_world *world_create(const struct engine_limits *limits, uint64_t now_ms)
+const struct deployment *world_deployment_wide(void)
+{
+    static const struct deployment deployment = {.prefix = "t:", .partitions = WORLD_PARTITIONS};
+
+    return &deployment;
+}
+
+static struct engine_world *create(const struct deployment *deployment, uint32_t partition,
+                                   struct model_store *store, const struct engine_limits *limits)
 {
     struct engine_world *world = xcalloc(1, sizeof(*world));
 
     world->limits = *limits;
-    world->store = model_store_create(world_deployment(), 0);
-    world->effects = effects_create(world_deployment(), 0);
+    world->deployment = deployment;
+    world->partition = partition;
+    world->store = store;
+    world->effects = effects_create(deployment, partition);
     STAILQ_INIT(&world->pages);
-    model_store_set_time(world->store, now_ms);
     return world;
+}
+
+static struct engine_world *create_first(const struct deployment *deployment,
+                                         const struct engine_limits *limits, uint64_t now_ms)
+{
+    struct model_store *store = model_store_create(deployment, 0);
+
+    model_store_set_time(store, now_ms);
+    return create(deployment, 0, store, limits);
+}
+
+struct engine_world *world_create(const struct engine_limits *limits, uint64_t now_ms)
+{
+    return create_first(world_deployment(), limits, now_ms);
+}
+
+struct engine_world *world_create_wide(const struct engine_limits *limits, uint64_t now_ms)
+{
+    return create_first(world_deployment_wide(), limits, now_ms);
+}
+
+struct engine_world *world_create_beside(const struct engine_world *other, uint32_t partition)
+{
+    return create(other->deployment, partition, model_store_beside(other->store, partition),
+                  &other->limits);
 }
 
 void world_destroy(struct engine_world **world)
@@ -235,7 +271,7 @@ void world_take(struct engine_world *world)
     world->commit = 0;
     world->position = taken.position;
     world->first = true;
-    world->engine = engine_create(world_deployment(), 0, &world->limits);
+    world->engine = engine_create(world->deployment, world->partition, &world->limits);
     stage_names(world);
     engine_each_gateway(world->engine, load_output, world);
     engine_load_users(world->engine, fetch_user, world);
@@ -252,11 +288,11 @@ void world_drop(struct engine_world *world)
 
 /* ---- turns ---- */
 
-static uint64_t entry_u64(const struct engine_page_entry *entry, const char *name)
+static struct number entry_number(const struct engine_page_entry *entry)
 {
     struct number number = {0};
 
-    return number_parse(model_entry_field(entry, name), &number) == 0 ? number.epoch : 0;
+    return number_parse(model_entry_field(entry, "n"), &number) == 0 ? number : (struct number){0};
 }
 
 /* False: it has to wait, and what is behind it too. */
@@ -270,12 +306,12 @@ static bool is_ready(struct engine_world *world, const struct engine_page_entry 
 
 static void apply_entry(struct engine_world *world, const struct engine_page_entry *entry)
 {
-    struct slice gateway = model_entry_field(entry, "g");
+    struct slice source = model_entry_field(entry, "g");
     struct slice frames = model_entry_field(entry, "f");
-    if (engine_apply(world->engine, gateway, entry_u64(entry, "n"), frames, entry->number.epoch) <
-        0)
+
+    if (engine_apply(world->engine, source, entry_number(entry), frames, entry->number.epoch) < 0)
         world->malformed++;
-    if (gateway.length == 0)
+    if (source.length == 0)
         world->tick_sent = false;
     world->position = entry->number;
 }
@@ -320,9 +356,10 @@ void world_set_ahead(struct engine_world *world, uint64_t ahead_ms)
     world->ahead_ms = ahead_ms;
 }
 
-void world_settle(struct engine_world *world)
+static bool settle(struct engine_world *world)
 {
     struct model_commit *commit;
+    bool any = false;
 
     while ((commit = world_turn(world, SIZE_MAX, false)) != NULL) {
         enum model_result result = model_store_run(world->store, commit);
@@ -333,7 +370,25 @@ void world_settle(struct engine_world *world)
         }
         model_commit_destroy(&commit);
         world_ask_pages(world);
+        any = true;
     }
+    return any;
+}
+
+void world_settle(struct engine_world *world)
+{
+    worlds_settle(&world, 1);
+}
+
+void worlds_settle(struct engine_world *const *worlds, size_t count)
+{
+    bool any;
+
+    do {
+        any = false;
+        for (size_t i = 0; i < count; i++)
+            any |= worlds[i]->engine != NULL && settle(worlds[i]);
+    } while (any);
 }
 
 bool world_tick(struct engine_world *world)

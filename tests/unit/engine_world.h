@@ -11,9 +11,15 @@
 
 struct engine_world;
 
-/* The deployment has one partition and lives as long as the process. */
+/* One with a single partition, and one with WORLD_PARTITIONS; they live as long as the process. */
+#define WORLD_PARTITIONS 3
 const struct deployment *world_deployment(void);
+const struct deployment *world_deployment_wide(void);
+/* Partition 0 of a deployment, over a Redis of its own. */
 struct engine_world *world_create(const struct engine_limits *, uint64_t now_ms);
+struct engine_world *world_create_wide(const struct engine_limits *, uint64_t now_ms);
+/* Another partition over the same Redis. */
+struct engine_world *world_create_beside(const struct engine_world *, uint32_t partition);
 void world_destroy(struct engine_world **);
 struct model_store *world_store(const struct engine_world *);
 /* NULL while nobody has the partition. */
@@ -38,6 +44,8 @@ void world_ask_pages(struct engine_world *);
 void world_hold_pages(struct engine_world *, bool held);
 /* Commits until there is nothing to do. Every commit must be OK. */
 void world_settle(struct engine_world *);
+/* The same for several that send each other work. */
+void worlds_settle(struct engine_world *const *, size_t count);
 /* Sends a TICK, if the engine wants one now. Returns whether it did. */
 bool world_tick(struct engine_world *);
 /* The router's idea of Redis's time is ahead of it by so much. */

@@ -28,11 +28,17 @@ struct model_value {
     char key[];
 };
 
+/* What all partitions of a Redis share. */
+struct model_redis {
+    size_t references;
+    uint64_t now_ms;
+    struct model_value *values;
+};
+
 struct model_store {
     const struct deployment *deployment;
     uint32_t partition;
-    uint64_t now_ms;
-    struct model_value *values;
+    struct model_redis *redis;
     char problem[512];
 };
 
@@ -70,7 +76,7 @@ static void entry_free(struct engine_page_entry *entry)
 
 static void value_destroy(struct model_store *store, struct model_value *value)
 {
-    HASH_DEL(store->values, value);
+    HASH_DEL(store->redis->values, value);
     for (size_t i = 0; i < value->field_count; i++) {
         release(value->fields[i].name);
         release(value->fields[i].value);
@@ -89,7 +95,7 @@ static struct model_value *value_find(const struct model_store *store, struct sl
 {
     struct model_value *value;
 
-    HASH_FIND(hh, store->values, key.data, key.length, value);
+    HASH_FIND(hh, store->redis->values, key.data, key.length, value);
     return value;
 }
 
@@ -105,7 +111,7 @@ static struct model_value *value_get(struct model_store *store, struct slice key
     value->kind = kind;
     value->length = key.length;
     memcpy(value->key, key.data, key.length);
-    HASH_ADD_KEYPTR(hh, store->values, value->key, value->length, value);
+    HASH_ADD_KEYPTR(hh, store->redis->values, value->key, value->length, value);
     return value;
 }
 
@@ -127,6 +133,18 @@ struct model_store *model_store_create(const struct deployment *deployment, uint
 
     store->deployment = deployment;
     store->partition = partition;
+    store->redis = xcalloc(1, sizeof(*store->redis));
+    store->redis->references = 1;
+    return store;
+}
+
+struct model_store *model_store_beside(const struct model_store *other, uint32_t partition)
+{
+    struct model_store *store = xcalloc(1, sizeof(*store));
+
+    *store = *other;
+    store->partition = partition;
+    store->redis->references++;
     return store;
 }
 
@@ -136,8 +154,11 @@ void model_store_destroy(struct model_store **store)
 
     if (*store == NULL)
         return;
-    HASH_ITER(hh, (*store)->values, value, next)
-    value_destroy(*store, value);
+    if (--(*store)->redis->references == 0) {
+        HASH_ITER(hh, (*store)->redis->values, value, next)
+        value_destroy(*store, value);
+        free((*store)->redis);
+    }
     free(*store);
     *store = NULL;
 }
@@ -146,8 +167,8 @@ void model_store_set_time(struct model_store *store, uint64_t now_ms)
 {
     struct model_value *value, *next;
 
-    store->now_ms = now_ms;
-    HASH_ITER(hh, store->values, value, next)
+    store->redis->now_ms = now_ms;
+    HASH_ITER(hh, store->redis->values, value, next)
     {
         if (value->expires_ms && value->expires_ms <= now_ms)
             value_destroy(store, value);
@@ -156,7 +177,7 @@ void model_store_set_time(struct model_store *store, uint64_t now_ms)
 
 uint64_t model_store_time(const struct model_store *store)
 {
-    return store->now_ms;
+    return store->redis->now_ms;
 }
 
 const char *model_store_problem(const struct model_store *store)
@@ -240,7 +261,7 @@ static int stream_id(const struct model_store *store, const struct model_value *
                      struct slice text, struct number *id)
 {
     if (slice_is(text, "*") || (text.length > 2 && text.data[text.length - 1] == '*')) {
-        struct number wanted = {.epoch = store->now_ms};
+        struct number wanted = {.epoch = store->redis->now_ms};
 
         if (text.length > 1 && number_parse(slice_of(text.data, text.length - 2), &wanted) < 0)
             return -1;
@@ -403,7 +424,7 @@ static int run_pexpire(struct model_store *store, const struct arguments *a)
     if (a->count != 1 || number_parse(a->values[0], &after) < 0)
         return refuse(store, "PEXPIRE: wrong arguments");
     if (value != NULL)
-        value->expires_ms = store->now_ms + after.epoch;
+        value->expires_ms = store->redis->now_ms + after.epoch;
     return 0;
 }
 
@@ -467,11 +488,25 @@ static int run_zrem(struct model_store *store, const struct arguments *a)
     return 0;
 }
 
+static int run_forward(struct model_store *store, const struct arguments *a)
+{
+    struct arguments entry = {
+        .key = a->key,
+        .values = {slice_text("*"), slice_text("g"), a->values[0], slice_text("n"), a->values[1],
+                   slice_text("f"), a->values[2]},
+        .count = 7,
+    };
+
+    return a->count == 3 ? run_xadd(store, &entry)
+                         : refuse(store, "FORWARD: wrong number of arguments");
+}
+
 static int (*const operations[])(struct model_store *, const struct arguments *) = {
-    [EFFECT_HSET] = run_hset,   [EFFECT_HDEL] = run_hdel,       [EFFECT_XADD] = run_xadd,
-    [EFFECT_XTRIM] = run_xtrim, [EFFECT_XDEL] = run_xdel,       [EFFECT_XCLEAR] = run_xclear,
-    [EFFECT_DEL] = run_del,     [EFFECT_PEXPIRE] = run_pexpire, [EFFECT_PERSIST] = run_persist,
-    [EFFECT_ZADD] = run_zadd,   [EFFECT_ZREM] = run_zrem,       [EFFECT_XADD_LONG] = run_xadd,
+    [EFFECT_HSET] = run_hset,       [EFFECT_HDEL] = run_hdel,       [EFFECT_XADD] = run_xadd,
+    [EFFECT_XTRIM] = run_xtrim,     [EFFECT_XDEL] = run_xdel,       [EFFECT_XCLEAR] = run_xclear,
+    [EFFECT_DEL] = run_del,         [EFFECT_PEXPIRE] = run_pexpire, [EFFECT_PERSIST] = run_persist,
+    [EFFECT_ZADD] = run_zadd,       [EFFECT_ZREM] = run_zrem,       [EFFECT_XADD_LONG] = run_xadd,
+    [EFFECT_FORWARD] = run_forward,
 };
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
@@ -559,7 +594,7 @@ static void read_effect(const struct model_commit *commit, const msgpack_object 
     a->count = effect->via.array.size - 2;
     for (size_t i = 0; i < a->count; i++) {
         const msgpack_object *part = &parts[i + 2];
-        bool attached = *opcode == EFFECT_XADD_LONG && i == 2;
+        bool attached = (*opcode == EFFECT_XADD_LONG || *opcode == EFFECT_FORWARD) && i == 2;
 
         assert(part->type == (attached ? MSGPACK_OBJECT_POSITIVE_INTEGER : MSGPACK_OBJECT_STR));
         assert(!attached || (part->via.u64 >= 1 && part->via.u64 <= commit->attachment_count));
@@ -640,7 +675,8 @@ struct model_taken model_store_take(struct model_store *store)
 {
     struct slice position = model_store_field(store, "state", (struct slice){0}, slice_text("pos"));
     uint64_t above = state_u64(store, "epoch") + 1;
-    struct model_taken taken = {.epoch = above > store->now_ms ? above : store->now_ms};
+    struct model_taken taken = {.epoch =
+                                    above > store->redis->now_ms ? above : store->redis->now_ms};
 
     if (position.length)
         assert(number_parse(position, &taken.position) == 0);
@@ -649,28 +685,39 @@ struct model_taken model_store_take(struct model_store *store)
     return taken;
 }
 
-void model_store_add_input(struct model_store *store, struct slice gateway, uint64_t number,
-                           struct slice frames)
+static void add_entry(struct model_store *store, struct slice source, struct slice number,
+                      struct slice frames)
 {
     struct buffer key = {0};
-    char digits[24];
-    struct arguments arguments = {.count = 7};
+    struct arguments arguments = {
+        .values = {source, number, frames},
+        .count = 3,
+    };
     int added;
 
     key_partition(&key, store->deployment, store->partition, "in", (struct slice){0});
     arguments.key = buffer_slice(&key);
-    arguments.values[0] = slice_text("*");
-    arguments.values[1] = slice_text("g");
-    arguments.values[2] = gateway;
-    arguments.values[3] = slice_text("n");
-    arguments.values[4] = slice_of(
-        digits, (size_t)snprintf(digits, sizeof(digits), "%llu", (unsigned long long)number));
-    arguments.values[5] = slice_text("f");
-    arguments.values[6] = frames;
-    added = run_xadd(store, &arguments);
+    added = run_forward(store, &arguments);
     assert(added == 0);
     (void)added;
     buffer_finish(&key);
+}
+
+void model_store_add_input(struct model_store *store, struct slice gateway, uint64_t number,
+                           struct slice frames)
+{
+    char digits[24];
+
+    snprintf(digits, sizeof(digits), "%llu", (unsigned long long)number);
+    add_entry(store, gateway, slice_text(digits), frames);
+}
+
+void model_store_add_forward(struct model_store *store, struct slice source, struct number number,
+                             struct slice frames)
+{
+    char text[NUMBER_TEXT_SIZE];
+
+    add_entry(store, source, slice_of(text, (size_t)number_format(number, text)), frames);
 }
 
 /* ---- reading ---- */
@@ -731,8 +778,14 @@ struct slice model_entry_field(const struct engine_page_entry *entry, const char
 void model_store_each_key(const struct model_store *store,
                           void (*visit)(void *arg, const char *key), void *arg)
 {
-    for (const struct model_value *value = store->values; value; value = value->hh.next)
-        visit(arg, strchr(value->key, '}') + 2);
+    struct buffer prefix = {0};
+
+    buffer_append_text(&prefix, store->deployment->prefix);
+    partition_tag(&prefix, store->partition);
+    for (const struct model_value *value = store->redis->values; value; value = value->hh.next)
+        if (value->length > prefix.length && memcmp(value->key, prefix.data, prefix.length) == 0)
+            visit(arg, value->key + prefix.length + 1);
+    buffer_finish(&prefix);
 }
 
 /* ---- the digest ---- */
@@ -779,7 +832,7 @@ uint64_t model_store_digest(const struct model_store *store)
 {
     uint64_t sum = 0;
 
-    for (const struct model_value *value = store->values; value; value = value->hh.next)
+    for (const struct model_value *value = store->redis->values; value; value = value->hh.next)
         sum += value_digest(value);
     return sum;
 }

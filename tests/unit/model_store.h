@@ -1,5 +1,5 @@
 /*
- * A model in memory of what Redis holds of one partition: applies packed effects by the rule of
+ * A model in memory of what Redis holds of a partition: applies packed effects by the rule of
  * commit.lua, takes a new epoch as take.lua does, and gives back what a load, a fetch or a page
  * would read. Hashes, streams with their last ids, sorted sets, keys that expire at a time that the
  * test gives. What Redis would refuse is refused, and counted.
@@ -13,8 +13,10 @@
 struct model_store;
 
 struct model_store *model_store_create(const struct deployment *, uint32_t partition);
+/* Another partition of the same Redis. */
+struct model_store *model_store_beside(const struct model_store *, uint32_t partition);
 void model_store_destroy(struct model_store **);
-/* Redis time: what expires until then goes. */
+/* Redis time, of all its partitions: what expires until then goes. */
 void model_store_set_time(struct model_store *, uint64_t now_ms);
 uint64_t model_store_time(const struct model_store *);
 
@@ -46,6 +48,10 @@ struct model_taken model_store_take(struct model_store *);
 void model_store_add_input(struct model_store *, struct slice gateway, uint64_t number,
                            struct slice frames);
 
+/* One of another partition, as its commit writes it. */
+void model_store_add_forward(struct model_store *, struct slice source, struct number number,
+                             struct slice frames);
+
 /* ---- reading: valid until the next change; a name without data names a key of the partition ----
  */
 const struct engine_field *model_store_hash(const struct model_store *, const char *what,
@@ -66,7 +72,7 @@ struct slice model_entry_field(const struct engine_page_entry *, const char *nam
 /* Calls visit for each key, without the partition's prefix ("out:g1"). */
 void model_store_each_key(const struct model_store *, void (*visit)(void *arg, const char *key),
                           void *arg);
-/* Of all keys and values: equal for equal contents. */
+/* Of all keys and values of all partitions: equal for equal contents. */
 uint64_t model_store_digest(const struct model_store *);
 
 #endif

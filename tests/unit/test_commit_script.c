@@ -460,6 +460,67 @@ static void every_opcode_does_what_it_says(void **state)
            "t:{0}:long");
 }
 
+static void forward(uint32_t partition, const char *number, struct slice frames)
+{
+    effects_open(effects, EFFECT_FORWARD, effects_key_of(effects, partition, "in", NOBODY), 3);
+    text("p0");
+    text(number);
+    effects_attach(effects, frames);
+}
+
+/* Work for another partition goes with the commit: once, and not without it. */
+static void a_commit_writes_into_other_partitions(void **state)
+{
+    static const char fields[] = "return redis.call('XRANGE', KEYS[1], '-', '+')[1][2]";
+
+    (void)state;
+    forward(2, "100-1", slice_of("a\0b", 3));
+    forward(1, "100-1", slice_text("c"));
+    forward(0, "100-1", slice_text("d"));
+    assert_string_equal(commit((struct envelope){"99", "1", "r1", "", ""}), "LOST");
+    EXPECT("0", "EXISTS", "t:{0}:in", "t:{1}:in", "t:{2}:in");
+    assert_string_equal(commit(usual), "OK");
+    assert_string_equal(commit(usual), "DONE");
+    EXPECT("1", "XLEN", "t:{0}:in");
+    EXPECT("1", "XLEN", "t:{1}:in");
+    EXPECT("1", "XLEN", "t:{2}:in");
+    EXPECT("g p0 n 100-1 f c", "EVAL", fields, "1", "t:{1}:in");
+    EXPECT("3", "EVAL", "return #redis.call('XRANGE', KEYS[1], '-', '+')[1][2][6]", "1",
+           "t:{2}:in");
+}
+
+/* What a commit says to its own partition comes behind what it has applied: the trim leaves it. */
+static void work_for_oneself_is_not_trimmed(void **state)
+{
+    char *applied, keep[64];
+
+    (void)state;
+    applied = xstrdup(ASK("XADD", "t:{0}:in", "*", "g", "g1", "n", "1", "f", ""));
+    snprintf(keep, sizeof(keep), "%.*s-%d", (int)(strchr(applied, '-') - applied), applied,
+             atoi(strchr(applied, '-') + 1) + 1);
+    forward(0, "100-1", slice_text("d"));
+    assert_string_equal(commit((struct envelope){"100", "1", "r1", applied, keep}), "OK");
+    EXPECT("1", "XLEN", "t:{0}:in");
+    EXPECT("p0", "EVAL", "return redis.call('XRANGE', KEYS[1], '-', '+')[1][2][2]", "1",
+           "t:{0}:in");
+    free(applied);
+}
+
+static void an_entry_without_its_frames_is_refused(void **state)
+{
+    char *before;
+
+    (void)state;
+    EFFECT_OF(EFFECT_HSET, "sources", "g1", "1");
+    effects_open(effects, EFFECT_FORWARD, effects_key_of(effects, 1, "in", NOBODY), 3);
+    text("p0");
+    text("100-1");
+    text("nothing attached");
+    before = digest();
+    assert_false(begins(commit(usual), "OK"));
+    expect_unchanged(before);
+}
+
 /* Nothing to act on is no error. */
 static void effects_on_missing_keys_do_nothing(void **state)
 {
@@ -1006,6 +1067,9 @@ int main(void)
         TEST(a_lease_that_ended_is_begun_again),
         TEST(the_input_is_trimmed_to_the_entry),
         TEST(every_opcode_does_what_it_says),
+        TEST(a_commit_writes_into_other_partitions),
+        TEST(work_for_oneself_is_not_trimmed),
+        TEST(an_entry_without_its_frames_is_refused),
         TEST(effects_on_missing_keys_do_nothing),
         TEST(the_script_knows_every_opcode),
         TEST(what_cannot_be_decoded_writes_nothing),

@@ -170,6 +170,18 @@ static void reset_forgets_everything(void **state)
     assert_int_equal(effects_attachments(effects, &texts), 0);
 }
 
+static void a_key_of_another_partition_has_its_tag(void **state)
+{
+    const struct slice *keys;
+    uint32_t key = effects_key_of(effects, 7, "in", (struct slice){0});
+
+    (void)state;
+    assert_int_equal(key, EFFECT_KEYS_FIXED);
+    assert_int_equal(effects_keys(effects, &keys), EFFECT_KEYS_FIXED + 1);
+    assert_true(slice_is(keys[key], "t:{7}:in"));
+    assert_true(slice_is(keys[EFFECT_KEY_IN], "t:{3}:in"));
+}
+
 /* Opcodes are never used again, so each has one number. */
 static void opcodes_differ(void **state)
 {
@@ -195,6 +207,7 @@ int main(void)
         TEST(long_texts_travel_beside_the_list),
         TEST(many_effects_and_keys_are_counted),
         TEST(reset_forgets_everything),
+        TEST(a_key_of_another_partition_has_its_tag),
         TEST(opcodes_differ),
     };
 

@@ -1,12 +1,10 @@
 /*
- * Gateways that say to an engine what a test tells them to, and note what they hear; around an
- * engine_world. Included by a test's one source file.
+ * Gateways that say to a partition's engine what the test tells them to, over engine_world.h: for
+ * tests of what each gateway hears for what was said. Included by a test's one source file.
  */
 #ifndef TESTS_UNIT_VOICES_H
 #define TESTS_UNIT_VOICES_H
 
-#include "common/xalloc.h"
-#include "router/engine.h"
 #include "tests/unit/engine_world.h"
 
 #include <setjmp.h>
@@ -19,6 +17,7 @@
 
 #define GATEWAYS 4
 #define START_MS 1700000000000
+#define NOBODY ((struct slice){0})
 
 enum { G1, G2, G3, G4 };
 
@@ -30,8 +29,13 @@ struct voice {
     struct number read;
 };
 
+/* Those of all partitions of the test, and the one it speaks of (at_partition). */
+static struct engine_world *worlds[WORLD_PARTITIONS];
+static struct voice all_voices[WORLD_PARTITIONS][GATEWAYS];
+static size_t world_count;
 static struct engine_world *world;
-static struct voice voices[GATEWAYS];
+static struct voice *voices;
+
 static struct engine_limits limits;
 static struct frame_reader *reader;
 
@@ -46,6 +50,12 @@ static const struct engine_limits usual_limits = {
     .window_bytes = 1 << 18,
     .output_bytes = 1 << 24,
 };
+
+static inline void at_partition(size_t partition)
+{
+    world = worlds[partition];
+    voices = all_voices[partition];
+}
 
 /* ---- speaking ---- */
 
@@ -82,10 +92,59 @@ static inline void end_entry(int g)
 /* All that was said is applied, and whatever follows from it. */
 static inline void turn(void)
 {
-    for (int g = 0; g < GATEWAYS; g++)
-        if (voices[g].frames.length)
-            end_entry(g);
-    world_settle(world);
+    struct engine_world *now = world;
+    struct voice *of = voices;
+
+    for (size_t i = 0; i < world_count; i++) {
+        at_partition(i);
+        for (int g = 0; g < GATEWAYS; g++)
+            if (voices[g].frames.length)
+                end_entry(g);
+    }
+    worlds_settle(worlds, world_count);
+    world = now;
+    voices = of;
+}
+
+static inline void connect_flags(int g, uint64_t connection, const char *user, uint64_t flags)
+{
+    SAY(g, USER_CONNECT, user_connect, .connection = connection, .user = T(user), .protocol = 3,
+        .flags = flags);
+}
+
+static inline void connect_user(int g, uint64_t connection, const char *user)
+{
+    connect_flags(g, connection, user, 0);
+}
+
+static inline void closed(int g, uint64_t connection, struct number seen)
+{
+    SAY(g, CONNECTION_CLOSED, connection_closed, .connection = connection, .seen = seen);
+}
+
+static inline struct frame_direct_message direct_to(const char *from, const char *to,
+                                                    const char *id)
+{
+    return (struct frame_direct_message){
+        .connection = 1,
+        .request = 1,
+        .from = T(from),
+        .to = T(to),
+        .id = T(id),
+        .protocol = 3,
+        .body = T("hello"),
+        .metadata = T("{}"),
+    };
+}
+
+static inline void say_direct(int g, struct frame_direct_message direct)
+{
+    say(g, &(struct frame){.type = FRAME_DIRECT_MESSAGE, .direct_message = direct});
+}
+
+static inline void direct(int g, const char *from, const char *to, const char *id)
+{
+    say_direct(g, direct_to(from, to, id));
 }
 
 static inline struct frame_topic_publish publication(const char *topic, const char *id)
@@ -111,6 +170,23 @@ static inline void count_topic(int g, const char *topic, uint64_t connections)
     SAY(g, TOPIC_COUNT, topic_count, .topic = T(topic), .connections = connections);
 }
 
+static inline void count_patterns(int g, const char *patterns, uint64_t connections)
+{
+    SAY(g, PATTERNS_COUNT, patterns_count, .patterns = T(patterns), .connections = connections);
+}
+
+/* Everything in g's entries so far was taken by the peers. */
+static inline void written(int g)
+{
+    SAY(g, OUTPUT_WRITTEN, output_written,
+        .number = model_store_last_id(world_store(world), "out", gateway_id(g)));
+}
+
+static inline void ack(int g, uint64_t connection, const char *user, const char *id)
+{
+    SAY(g, MESSAGE_ACK, message_ack, .connection = connection, .user = T(user), .id = T(id));
+}
+
 /* Opens a chunk; what is said after it belongs to it. */
 static inline void announce_chunk(int g, uint64_t nonce, uint64_t base, uint64_t chunk,
                                   uint64_t last)
@@ -124,10 +200,16 @@ static inline void announce(int g)
     announce_chunk(g, ++voices[g].nonce, voices[g].number, 0, 1);
 }
 
+static inline void listed(int g, uint64_t connection, const char *user, struct number seen)
+{
+    SAY(g, ANNOUNCED_CONNECTION, announced_connection, .connection = connection, .user = T(user),
+        .protocol = 3, .seen = seen);
+}
+
 static inline void end_announcement(int g)
 {
     add_entry(g, 0);
-    world_settle(world);
+    worlds_settle(worlds, world_count);
 }
 
 static inline void pass(uint64_t ms)
@@ -138,7 +220,7 @@ static inline void pass(uint64_t ms)
 static inline void tick(void)
 {
     world_tick(world);
-    world_settle(world);
+    worlds_settle(worlds, world_count);
 }
 
 /* ---- hearing ---- */
@@ -216,6 +298,73 @@ static inline void deaf_all(void)
         deaf(g);
 }
 
+/* The ids in a user's mailbox, joined by spaces. */
+static inline void expect_mailbox(const char *user, const char *expected)
+{
+    struct buffer ids = {0};
+    size_t count;
+    const struct engine_page_entry *entries =
+        model_store_stream(world_store(world), "mailbox", T(user), &count);
+    char digits[24];
+    struct slice counted = model_store_field(world_store(world), "user", T(user), T("mailbox"));
+
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            buffer_append_byte(&ids, ' ');
+        buffer_append_slice(&ids, model_entry_field(&entries[i], "id"));
+    }
+    buffer_append_byte(&ids, '\0');
+    assert_string_equal(ids.data, expected);
+    buffer_finish(&ids);
+    snprintf(digits, sizeof(digits), "%zu", count);
+    if (count || counted.length)
+        assert_true(slice_is(counted, digits));
+}
+
+static inline void expect_field(const char *what, struct slice name, const char *field,
+                                const char *expected)
+{
+    struct slice value = model_store_field(world_store(world), what, name, T(field));
+
+    if (!slice_is(value, expected))
+        fail_msg("%s %s: '%.*s', expected '%s'", what, field, (int)value.length,
+                 value.data ? value.data : "", expected);
+}
+
+static inline size_t field_count(const char *what, int g)
+{
+    size_t count;
+
+    model_store_hash(world_store(world), what, gateway_id(g), &count);
+    return count;
+}
+
+static inline size_t output_count(int g)
+{
+    size_t count;
+
+    model_store_stream(world_store(world), "out", gateway_id(g), &count);
+    return count;
+}
+
+/* The number of the newest delivery in g's output. */
+static inline struct number last_delivery(int g)
+{
+    struct number found = {0};
+    size_t count;
+    const struct engine_page_entry *entries =
+        model_store_stream(world_store(world), "out", gateway_id(g), &count);
+    struct frame frame;
+
+    for (size_t i = 0; i < count; i++) {
+        frame_reader_start(reader, model_entry_field(&entries[i], "e"));
+        while (frame_reader_next(reader, &frame) == 1)
+            if (frame.type == FRAME_MESSAGE_DELIVERY)
+                found = frame.message_delivery.number;
+    }
+    return found;
+}
+
 static inline struct engine_sizes sizes(void)
 {
     return engine_sizes(world_engine(world));
@@ -223,11 +372,10 @@ static inline struct engine_sizes sizes(void)
 
 /* ---- the world of each test ---- */
 
-static inline void begin(const struct engine_limits *wanted)
+/* Gateways 1 to 3 have announced themselves to every partition. */
+static inline void begin_partition(size_t partition)
 {
-    limits = *wanted;
-    world = world_create(&limits, START_MS);
-    reader = frame_reader_create();
+    at_partition(partition);
     world_take(world);
     for (int g = 0; g < GATEWAYS; g++) {
         voices[g] = (struct voice){0};
@@ -240,6 +388,29 @@ static inline void begin(const struct engine_limits *wanted)
     deaf_all();
 }
 
+static inline void begin(const struct engine_limits *wanted)
+{
+    limits = *wanted;
+    reader = frame_reader_create();
+    worlds[0] = world_create(&limits, START_MS);
+    world_count = 1;
+    begin_partition(0);
+}
+
+/* With WORLD_PARTITIONS partitions; the first is spoken of. */
+static inline void begin_wide(const struct engine_limits *wanted)
+{
+    limits = *wanted;
+    reader = frame_reader_create();
+    worlds[0] = world_create_wide(&limits, START_MS);
+    for (uint32_t i = 1; i < WORLD_PARTITIONS; i++)
+        worlds[i] = world_create_beside(worlds[0], i);
+    for (world_count = 1; world_count <= WORLD_PARTITIONS; world_count++)
+        begin_partition(world_count - 1);
+    world_count = WORLD_PARTITIONS;
+    at_partition(0);
+}
+
 static inline int setup(void **state)
 {
     (void)state;
@@ -247,14 +418,30 @@ static inline int setup(void **state)
     return 0;
 }
 
+static inline int setup_wide(void **state)
+{
+    (void)state;
+    begin_wide(&usual_limits);
+    return 0;
+}
+
 static inline int teardown(void **state)
 {
     (void)state;
-    for (int g = 0; g < GATEWAYS; g++)
-        buffer_finish(&voices[g].frames);
-    world_destroy(&world);
+    for (size_t i = 0; i < world_count; i++) {
+        for (int g = 0; g < GATEWAYS; g++)
+            buffer_finish(&all_voices[i][g].frames);
+        world_destroy(&worlds[i]);
+    }
+    world_count = 0;
     frame_reader_destroy(&reader);
     return 0;
+}
+
+static inline void again(const struct engine_limits *wanted)
+{
+    teardown(NULL);
+    begin(wanted);
 }
 
 #endif

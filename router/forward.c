@@ -1,0 +1,172 @@
+#include "router/forward.h"
+
+#include "common/xalloc.h"
+#include "router/state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Room of a buffer that stays when its frames are written. */
+#define BUFFER_KEPT (1 << 16)
+
+/* Both directions between this partition and another. */
+struct forward {
+    struct buffer frames; /* of the commit that is being made */
+    struct number taken;  /* the last entry applied of theirs */
+    bool taken_changed;
+};
+
+struct forwards {
+    bool changed; /* something is to be written */
+    struct forward of[];
+};
+
+struct forwards *forwards_create(uint32_t partitions)
+{
+    struct forwards *forwards = xcalloc(1, sizeof(*forwards) + partitions * sizeof(struct forward));
+
+    return forwards;
+}
+
+void forwards_destroy(struct forwards **forwards, uint32_t partitions)
+{
+    if (*forwards == NULL)
+        return;
+    for (uint32_t i = 0; i < partitions; i++)
+        buffer_finish(&(*forwards)->of[i].frames);
+    free(*forwards);
+    *forwards = NULL;
+}
+
+/* ---- out ---- */
+
+void forward_say(struct engine *engine, uint32_t partition, const struct frame *frame)
+{
+    frame_encode(&engine->forwards->of[partition].frames, frame);
+    engine->forwards->changed = true;
+}
+
+static struct slice source_name(uint32_t partition, char text[16])
+{
+    return slice_of(text, (size_t)snprintf(text, 16, "p%" PRIu32, partition));
+}
+
+static void write_entry(struct engine *engine, uint32_t partition, struct slice frames)
+{
+    struct effects *effects = engine->effects;
+    char name[16];
+
+    effects_open(effects, EFFECT_FORWARD,
+                 effects_key_of(effects, partition, "in", (struct slice){0}), 3);
+    effects_text(effects, source_name(engine->partition, name));
+    effects_number(effects, (struct number){engine->epoch, engine->commit});
+    effects_attach(effects, frames);
+}
+
+static void write_taken(struct engine *engine, uint32_t from, struct number taken)
+{
+    char name[16], text[NUMBER_TEXT_SIZE];
+    int length = number_format(taken, text);
+
+    effects_hset(engine->effects, engine_key(engine, &engine->key_sources, "sources"),
+                 source_name(from, name), slice_of(text, (size_t)length));
+}
+
+void forward_finish(struct engine *engine)
+{
+    if (!engine->forwards->changed)
+        return;
+    engine->forwards->changed = false;
+    for (uint32_t i = 0; i < engine->deployment->partitions; i++) {
+        struct forward *forward = &engine->forwards->of[i];
+
+        if (forward->taken_changed)
+            write_taken(engine, i, forward->taken);
+        forward->taken_changed = false;
+        if (forward->frames.length == 0)
+            continue;
+        write_entry(engine, i, buffer_slice(&forward->frames));
+        buffer_reset(&forward->frames, BUFFER_KEPT);
+    }
+}
+
+/* ---- in ---- */
+
+bool forward_source(const struct engine *engine, struct slice name, uint32_t *partition)
+{
+    uint64_t value = 0;
+
+    if (name.length < 2 || name.length > 11 || name.data[0] != 'p')
+        return false;
+    for (size_t i = 1; i < name.length; i++) {
+        if (name.data[i] < '0' || name.data[i] > '9')
+            return false;
+        value = value * 10 + (uint64_t)(name.data[i] - '0');
+    }
+    *partition = (uint32_t)value;
+    return value < engine->deployment->partitions;
+}
+
+void forward_load_taken(struct engine *engine, uint32_t from, struct slice number)
+{
+    if (number_parse(number, &engine->forwards->of[from].taken) < 0)
+        engine->forwards->of[from].taken = (struct number){0};
+}
+
+static void on_message_discarded(struct engine *engine, uint32_t from, const struct frame *frame)
+{
+    (void)from;
+    discard_on_told(engine, &frame->message_discarded);
+}
+
+/* One row for each frame from ROUTER to ROUTER that travels. */
+static const struct {
+    enum frame_type type;
+    void (*handle)(struct engine *, uint32_t from, const struct frame *);
+} handlers[] = {
+    {FRAME_MESSAGE_DISCARDED, on_message_discarded},
+};
+#define HANDLERS (sizeof(handlers) / sizeof(handlers[0]))
+
+bool forward_handles(enum frame_type type)
+{
+    for (size_t i = 0; i < HANDLERS; i++)
+        if (handlers[i].type == type)
+            return true;
+    return false;
+}
+
+static int dispatch(struct engine *engine, uint32_t from, const struct frame *frame)
+{
+    for (size_t i = 0; i < HANDLERS; i++) {
+        if (handlers[i].type != frame->type)
+            continue;
+        engine->counters.frames++;
+        handlers[i].handle(engine, from, frame);
+        return 0;
+    }
+    return -EBADMSG;
+}
+
+int forward_apply(struct engine *engine, uint32_t from, struct number number, struct slice frames)
+{
+    struct forward *forward = &engine->forwards->of[from];
+    struct frame frame;
+    int more;
+
+    /* A gap is none: a commit that had nothing to say to us left its number out. */
+    if (number_compare(number, forward->taken) <= 0) {
+        engine->counters.repeats++;
+        return 0;
+    }
+    forward->taken = number;
+    forward->taken_changed = engine->forwards->changed = true;
+    engine->counters.forwarded++;
+    frame_reader_start(engine->reader, frames);
+    while ((more = frame_reader_next(engine->reader, &frame)) == 1)
+        if (dispatch(engine, from, &frame) < 0)
+            return -EBADMSG;
+    return more;
+}
