@@ -7,6 +7,7 @@
 #include "gateway/claims.h"
 #include "gateway/delivery.h"
 #include "gateway/downlink.h"
+#include "gateway/extensions.h"
 #include "gateway/gateway.h"
 #include "gateway/listener.h"
 #include "gateway/query.h"
@@ -76,6 +77,7 @@ static int on_start(struct process *process, struct buffer *error)
     snprintf(gateway->id, sizeof(gateway->id), "%s-%016" PRIx64, gateway->name, gateway->bits);
     uplink_add_script(gateway->bus);
     queries_add_scripts(gateway->bus);
+    extensions_add_script(gateway->bus);
     raise_descriptor_limit(&gateway->settings);
     uv_prepare_init(gateway->loop, &program->turn_end);
     program->turn_end.data = gateway;

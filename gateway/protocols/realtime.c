@@ -81,6 +81,7 @@ static void on_open(struct session *session)
     struct buffer *out = realtime_scratch();
 
     TAILQ_INIT(&state->changes);
+    TAILQ_INIT(&state->binaries);
     state->opened_s = realtime_now_s();
     realtime_encode_welcome(out, session->gateway->bits, session->id, state->opened_s);
     session_send_text(session, buffer_slice(out));
@@ -89,6 +90,7 @@ static void on_open(struct session *session)
 static void on_close(struct session *session)
 {
     realtime_forget_changes(session);
+    realtime_forget_binary(session, 0);
 }
 
 static void send_auth_status(struct session *session, const char *status)
@@ -162,14 +164,22 @@ static void on_tick(struct session *session, uint64_t loop_ms)
 
 static struct slice id_for(uint64_t request, struct slice id)
 {
-    return realtime_id_is_clients(request) ? id : no_id;
+    return request & REALTIME_REPLY_HAS_ID ? id : no_id;
 }
 
 static void on_publish_reply(struct session *session, const struct frame_publish_reply *reply)
 {
-    struct buffer *out = realtime_scratch();
+    struct buffer *out;
 
-    realtime_encode_ack_recipients(out, id_for(reply->request, reply->id), reply->id,
+    if (reply->request & REALTIME_REPLY_BINARY) {
+        realtime_on_binary_published(session, reply);
+        return;
+    }
+    out = realtime_scratch();
+    if (reply->request & REALTIME_REPLY_EVERYBODY)
+        realtime_encode_ack(out, id_for(reply->request, reply->id), reply->id, "delivered");
+    else
+        realtime_encode_ack_recipients(out, id_for(reply->request, reply->id), reply->id,
                                    reply->recipients);
     session_send_text(session, buffer_slice(out));
 }
@@ -207,6 +217,11 @@ static void on_direct_reply(struct session *session, const struct frame_direct_r
 
     if (reply->status >= sizeof(answers) / sizeof(answers[0]))
         return;
+    if (reply->request & REALTIME_REPLY_BINARY && reply->status != DIRECT_MAILBOX_FULL) {
+        realtime_on_binary_sent(session, reply);
+        return;
+    }
+    realtime_forget_binary(session, reply->request);
     if (answers[reply->status].ack == NULL) {
         tell_not_connected(session, reply, answers[reply->status].details);
         return;
@@ -233,6 +248,7 @@ static void on_request_refused(struct session *session, const struct frame_reque
     struct buffer details = {0};
     size_t i = 0;
 
+    realtime_forget_binary(session, reply->request);
     while (reasons[i].code != REALTIME_INTERNAL && reasons[i].code != reply->code)
         i++;
     buffer_append_text(&details, "{\"message_id\":");

@@ -1,50 +1,10 @@
-#include "common/topic.h"
-#include "common/uid.h"
-#include "common/user.h"
+#include "gateway/endpoint_topic.h"
+#include "gateway/notification.h"
 #include "gateway/protocols/realtime.h"
-#include "gateway/topics.h"
 #include "gateway/uplink.h"
-
-#include <math.h>
-#include <stdio.h>
 
 #define PRESENCE_METADATA_MAX 4096
 #define MESSAGE_ID_MAX 128
-/* Longer than any mailbox keeps a message: as good as none. */
-#define TTL_MAX_S 1e9
-
-/* Odd when the client gave the id itself. */
-static uint64_t next_request(const struct realtime_request *request)
-{
-    static uint64_t last;
-
-    last += 2;
-    return last | (request->id.data != NULL);
-}
-
-bool realtime_id_is_clients(uint64_t request)
-{
-    return request & 1;
-}
-
-struct message_id {
-    struct slice id;
-    char text[16 + ULID_TEXT_SIZE];
-};
-
-/* The client's own id, or a new one: "broadcast_<ulid>". */
-static void choose_id(const struct realtime_request *request, const char *prefix,
-                      struct message_id *chosen)
-{
-    char ulid[ULID_TEXT_SIZE];
-
-    chosen->id = request->id;
-    if (request->id.data != NULL)
-        return;
-    uid_ulid(realtime_now_ms(), ulid);
-    snprintf(chosen->text, sizeof(chosen->text), "%s%s", prefix, ulid);
-    chosen->id = slice_text(chosen->text);
-}
 
 static bool need_payload(const struct realtime_request *request, struct slice *payload)
 {
@@ -57,20 +17,6 @@ static bool need_payload(const struct realtime_request *request, struct slice *p
 static struct slice raw_metadata(const struct realtime_request *request)
 {
     return json_member_raw(request->json, request->root, "metadata");
-}
-
-static bool has_credit(const struct realtime_request *request, uint32_t partition)
-{
-    if (uplink_has_credit(request->session->gateway->uplink, partition))
-        return true;
-    realtime_unavailable(request);
-    return false;
-}
-
-static void send_frame(const struct realtime_request *request, uint32_t partition,
-                       const struct frame *frame)
-{
-    uplink_send(request->session->gateway->uplink, partition, frame);
 }
 
 /* ---- Ping, Pong ---- */
@@ -95,135 +41,77 @@ void realtime_do_pong(struct realtime_request *request)
     (void)request;
 }
 
-/* ---- Broadcast ---- */
-
-static bool need_publishable_topic(const struct realtime_request *request, struct slice *topic)
-{
-    if (!realtime_need_string(request, "topic", topic))
-        return false;
-    if (topic_is_presence(*topic))
-        return realtime_forbid(request, "topic", "presence comes from the service only");
-    if (!topic_valid(*topic))
-        return realtime_refuse_field(request, "topic", "this is no name of a topic");
-    if (!realtime_permits(request->session->identity.publish_topics, *topic))
-        return realtime_forbid(request, "topic", "publishing to this topic is not permitted");
-    return true;
-}
-
-static bool read_echo(const struct realtime_request *request, bool *echo)
-{
-    const struct json_value *value = json_member(json_member(request->root, "metadata"), "echo");
-
-    if (value && json_type(value) != JSON_BOOL)
-        return realtime_refuse_field(request, "metadata.echo", "echo must be true or false");
-    *echo = json_is_true(value);
-    return true;
-}
-
-static void publish(const struct realtime_request *request, uint32_t partition, struct slice topic,
-                    struct slice payload, bool echo)
-{
-    struct session *session = request->session;
-    struct message_id id;
-    struct frame frame;
-
-    choose_id(request, "broadcast_", &id);
-    frame = (struct frame){
-        .type = FRAME_TOPIC_PUBLISH,
-        .topic_publish = {.connection = session->id,
-                          .request = next_request(request),
-                          .from = session->user,
-                          .topic = topic,
-                          .id = id.id,
-                          .retry = request->id.data != NULL,
-                          .matches = topics_session_matches(session, topic),
-                          .echo = echo,
-                          .protocol = FRAME_PROTOCOL_REALTIME,
-                          .content = CONTENT_JSON,
-                          .body = payload,
-                          .metadata = raw_metadata(request)},
-    };
-    send_frame(request, partition, &frame);
-}
+/* ---- Broadcast, DirectMessage ---- */
 
 void realtime_do_broadcast(struct realtime_request *request)
 {
-    struct slice topic, payload;
-    uint32_t partition;
-    bool echo = false;
-
-    if (!need_publishable_topic(request, &topic) || !need_payload(request, &payload) ||
-        !read_echo(request, &echo))
-        return;
-    partition = partition_of(&request->session->gateway->deployment, topic);
-    if (has_credit(request, partition))
-        publish(request, partition, topic, payload, echo);
-}
-
-/* ---- DirectMessage ---- */
-
-/* A number names the user of the same digits. */
-static bool need_target(const struct realtime_request *request, struct slice *user)
-{
-    *user = json_text(json_member(request->data, "target_user"));
-    if (user->data == NULL || !user_allowed(*user, true))
-        return realtime_refuse_field(request, "target_user", "this is no user id");
-    return true;
-}
-
-/* Seconds, also parts of one; without a ttl *ttl_ms stays. */
-static bool read_ttl(const struct realtime_request *request, uint64_t *ttl_ms)
-{
-    const struct json_value *value = json_member(json_member(request->root, "metadata"), "ttl");
-    double seconds;
-
-    if (value == NULL)
-        return true;
-    if (json_double(value, &seconds) != 0 || seconds < 0)
-        return realtime_refuse_field(request, "metadata.ttl", "ttl must be a number of seconds");
-    if (seconds < TTL_MAX_S)
-        *ttl_ms = seconds > 0 ? (uint64_t)ceil(seconds * 1000) : 1;
-    return true;
-}
-
-static void send_direct(const struct realtime_request *request, uint32_t partition,
-                        struct slice user, struct slice payload, uint64_t ttl_ms)
-{
-    struct session *session = request->session;
-    struct message_id id;
-    struct frame frame;
-
-    choose_id(request, "dm_", &id);
-    frame = (struct frame){
-        .type = FRAME_DIRECT_MESSAGE,
-        .direct_message = {.connection = session->id,
-                           .request = next_request(request),
-                           .from = session->user,
-                           .to = user,
-                           .id = id.id,
-                           .retry = request->id.data != NULL,
-                           .policy = DELIVERY_STORE,
-                           .ttl_ms = ttl_ms,
-                           .protocol = FRAME_PROTOCOL_REALTIME,
-                           .content = CONTENT_JSON,
-                           .body = payload,
-                           .metadata = raw_metadata(request)},
+    struct realtime_content content = {
+        .protocol = FRAME_PROTOCOL_REALTIME,
+        .kind = CONTENT_JSON,
+        .metadata = raw_metadata(request),
+        .id_prefix = "broadcast_",
     };
-    send_frame(request, partition, &frame);
+    struct slice topic;
+
+    if (realtime_need_topic(request, &topic) && need_payload(request, &content.body))
+        realtime_publish(request, topic, &content);
 }
 
 void realtime_do_direct_message(struct realtime_request *request)
 {
-    struct slice user, payload;
-    uint32_t partition;
-    uint64_t ttl_ms = 0;
+    struct realtime_content content = {
+        .protocol = FRAME_PROTOCOL_REALTIME,
+        .kind = CONTENT_JSON,
+        .metadata = raw_metadata(request),
+        .id_prefix = "dm_",
+    };
+    struct slice user;
 
-    if (!need_target(request, &user) || !need_payload(request, &payload) ||
-        !read_ttl(request, &ttl_ms))
+    if (realtime_need_user(request, &user) && need_payload(request, &content.body))
+        realtime_send_direct(request, user, &content);
+}
+
+/* ---- Notification ---- */
+
+static void notify(const struct realtime_request *request, const struct realtime_content *content)
+{
+    struct realtime_content everybody = *content;
+    struct slice address;
+
+    if (json_member(request->data, "target_user")) {
+        if (realtime_need_user(request, &address))
+            realtime_send_direct(request, address, content);
+    } else if (json_member(request->data, "topic")) {
+        if (realtime_need_topic(request, &address))
+            realtime_publish(request, address, content);
+    } else {
+        everybody.reply = REALTIME_REPLY_EVERYBODY;
+        realtime_publish(request, slice_text(ENDPOINT_TOPIC_ALL), &everybody);
+    }
+}
+
+void realtime_do_notification(struct realtime_request *request)
+{
+    static const char *const skip[] = {"target_user", "topic", "metadata", NULL};
+    struct realtime_content content = {
+        .protocol = FRAME_PROTOCOL_SERVER,
+        .kind = CONTENT_JSON,
+        .metadata = slice_text(NOTIFICATION_MARK),
+        .id_prefix = "notification_",
+    };
+    struct buffer *body = realtime_scratch();
+    const char *why, *wrong;
+
+    if (!request->session->identity.admin) {
+        realtime_forbid(request, "type", "notifications need the admin claim");
         return;
-    partition = partition_of(&request->session->gateway->deployment, user);
-    if (has_credit(request, partition))
-        send_direct(request, partition, user, payload, ttl_ms);
+    }
+    wrong = notification_read(body, request->json, request->data, skip, &why);
+    content.body = buffer_slice(body);
+    if (wrong)
+        realtime_refuse_field(request, wrong, why);
+    else
+        notify(request, &content);
 }
 
 /* ---- Presence ---- */
@@ -259,7 +147,7 @@ void realtime_do_presence(struct realtime_request *request)
     struct frame frame;
 
     if (!need_status(request, &status) || !read_presence_metadata(request, &metadata) ||
-        !has_credit(request, session->partition))
+        !realtime_has_credit(request, session->partition))
         return;
     frame = (struct frame){
         .type = FRAME_PRESENCE_SET,
@@ -268,7 +156,7 @@ void realtime_do_presence(struct realtime_request *request)
                          .status = status,
                          .metadata = metadata},
     };
-    send_frame(request, session->partition, &frame);
+    uplink_send(session->gateway->uplink, session->partition, &frame);
     if (request->id.data != NULL)
         realtime_ack(session, request->id, "accepted");
 }
@@ -344,11 +232,11 @@ void realtime_do_ack(struct realtime_request *request)
         return;
     }
     if (!(session->flags & CONNECTION_FLAG_ACK) ||
-        (!gateway_can_free(session->gateway) && !has_credit(request, session->partition)))
+        (!gateway_can_free(session->gateway) && !realtime_has_credit(request, session->partition)))
         return;
     frame = (struct frame){
         .type = FRAME_MESSAGE_ACK,
         .message_ack = {.connection = session->id, .user = session->user, .id = id},
     };
-    send_frame(request, session->partition, &frame);
+    uplink_send(session->gateway->uplink, session->partition, &frame);
 }

@@ -1,11 +1,12 @@
 #include "common/uid.h"
 #include "gateway/content.h"
+#include "gateway/notification.h"
 #include "gateway/protocols/realtime.h"
 
 #include <inttypes.h>
 
-/* What exists today; "history" and "binary" come with their messages. */
-#define FEATURES "[\"broadcast\",\"direct_message\",\"presence\",\"ack\",\"token_refresh\"]"
+#define FEATURES                                                                                   \
+    "[\"broadcast\",\"direct_message\",\"presence\",\"history\",\"binary\",\"ack\",\"token_refresh\"]"
 
 static void open_message(struct buffer *out, const char *type)
 {
@@ -111,16 +112,21 @@ void realtime_encode_ack_recipients(struct buffer *out, struct slice id, struct 
 void realtime_encode_ack_delivered(struct buffer *out, struct slice id, struct slice message_id,
                                    const char *status, const struct frame_u64s *delivered)
 {
+    open_ack(out, message_id, status);
+    realtime_append_delivered_to(out, delivered);
+    close_message(out, id);
+}
+
+void realtime_append_delivered_to(struct buffer *out, const struct frame_u64s *delivered)
+{
     char uuid[UUID_TEXT_SIZE];
 
-    open_ack(out, message_id, status);
     buffer_append_text(out, ",\"delivered_to\":[");
     for (size_t i = 0; i + 1 < delivered->count; i += 2) {
         uid_connection(delivered->values[i], delivered->values[i + 1], uuid);
         append_string(out, i ? "," : "", slice_text(uuid));
     }
     buffer_append_byte(out, ']');
-    close_message(out, id);
 }
 
 void realtime_encode_error(struct buffer *out, struct slice id, enum realtime_code code,
@@ -152,7 +158,7 @@ static void close_delivery(struct buffer *out, uint64_t sent_at_ms, struct slice
     append_seconds(out, ",\"metadata\":{\"sent_at\":", sent_at_ms);
     append_string(out, ",\"message_id\":", id);
     buffer_append_text(out, "}}");
-    if (metadata.length > 0)
+    if (metadata.length > 0 && metadata.data[0] == '{')
         append_json(out, ",\"metadata\":", metadata, "");
     buffer_append_byte(out, '}');
 }
@@ -162,13 +168,15 @@ void realtime_read_content(struct slice body, struct content *content)
     content_of_payload(body, "message", "attachments", content);
 }
 
-/* A payload as it was sent; what came by another protocol, in the names that payloads have here. */
+/* A payload as it was sent, by a client or the HTTP API; what came by another protocol, in the names
+ * that payloads have here. */
 static void append_payload(struct buffer *out, uint64_t protocol, uint64_t kind, struct slice body)
 {
     static const char *const taken[] = {NULL};
     struct content content;
 
-    if (protocol == FRAME_PROTOCOL_REALTIME && kind == CONTENT_JSON) {
+    if (kind == CONTENT_JSON &&
+        (protocol == FRAME_PROTOCOL_REALTIME || protocol == FRAME_PROTOCOL_SERVER)) {
         append_json(out, ",\"payload\":", body, "null");
         return;
     }
@@ -178,24 +186,73 @@ static void append_payload(struct buffer *out, uint64_t protocol, uint64_t kind,
     buffer_append_byte(out, '}');
 }
 
+/* What deliveries have in common. */
+struct form {
+    uint64_t protocol, sent_at_ms;
+    struct slice id, body, metadata;
+};
+
+/* The source's form, and in data how it came. */
+static void append_notification(struct buffer *out, const struct form *form)
+{
+    open_message(out, "Notification");
+    buffer_append(out, form->body.data + 1, form->body.length - 2);
+    close_delivery(out, form->sent_at_ms, form->id, (struct slice){0});
+}
+
+/* Messages that are no payload: notifications, and types of clients' own. Returns whether it is
+ * one. */
+static bool append_special(struct buffer *out, const struct form *form)
+{
+    if (form->protocol == FRAME_PROTOCOL_SERVER && slice_is(form->metadata, NOTIFICATION_MARK))
+        append_notification(out, form);
+    else if (form->protocol == FRAME_PROTOCOL_REALTIME &&
+             slice_is(form->metadata, REALTIME_EXTENSION_MARK))
+        buffer_append_slice(out, form->body);
+    else
+        return false;
+    return true;
+}
+
+static bool is_binary(uint64_t protocol, uint64_t kind)
+{
+    return protocol == FRAME_PROTOCOL_REALTIME && kind == CONTENT_BINARY;
+}
+
 void realtime_encode_delivery(struct buffer *out, const struct frame_message_delivery *message,
                               int *opcode)
 {
-    (void)opcode;
-    open_message(out, "DirectMessage");
-    append_string(out, "\"from_user\":", message->from);
-    append_payload(out, message->protocol, message->content, message->body);
-    close_delivery(out, message->sent_at_ms, message->id, message->metadata);
+    const struct form form = {message->protocol, message->sent_at_ms, message->id, message->body,
+                              message->metadata};
+
+    if (is_binary(message->protocol, message->content)) {
+        *opcode = WIRE_BINARY;
+        realtime_encode_binary(out, message->from, message->to, message->metadata, false,
+                               message->body);
+    } else if (!append_special(out, &form)) {
+        open_message(out, "DirectMessage");
+        append_string(out, "\"from_user\":", message->from);
+        append_payload(out, message->protocol, message->content, message->body);
+        close_delivery(out, message->sent_at_ms, message->id, message->metadata);
+    }
 }
 
 void realtime_encode_topic_message(struct buffer *out, const struct frame_topic_message *message,
                                    int *opcode)
 {
-    (void)opcode;
-    open_message(out, "Broadcast");
-    append_string(out, "\"topic\":", message->topic);
-    append_payload(out, message->protocol, message->content, message->body);
-    close_delivery(out, message->sent_at_ms, message->id, message->metadata);
+    const struct form form = {message->protocol, message->sent_at_ms, message->id, message->body,
+                              message->metadata};
+
+    if (is_binary(message->protocol, message->content)) {
+        *opcode = WIRE_BINARY;
+        realtime_encode_binary(out, message->from, message->topic, message->metadata, true,
+                               message->body);
+    } else if (!append_special(out, &form)) {
+        open_message(out, "Broadcast");
+        append_string(out, "\"topic\":", message->topic);
+        append_payload(out, message->protocol, message->content, message->body);
+        close_delivery(out, message->sent_at_ms, message->id, message->metadata);
+    }
 }
 
 void realtime_encode_presence(struct buffer *out, const struct frame_presence_state *state,

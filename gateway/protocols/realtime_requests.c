@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #define ID_MAX 128
+#define TYPE_MAX 64
 #define RETRY_AFTER_MS 1000
 
 struct command {
@@ -22,7 +23,15 @@ static const struct command commands[] = {
     {"Presence", realtime_do_presence, LIMIT_MESSAGE},
     {"Auth", realtime_do_auth, LIMIT_MESSAGE},
     {"Ack", realtime_do_ack, LIMIT_ACK},
+    {"Notification", realtime_do_notification, LIMIT_BROADCAST},
 };
+
+/* Types that begin with "X-": clients agree on them among themselves. */
+static const struct command extension_to_topic = {NULL, realtime_do_extension_topic,
+                                                  LIMIT_BROADCAST};
+static const struct command extension_to_user = {NULL, realtime_do_extension_user, LIMIT_DIRECT};
+static const struct command extension_to_backend = {NULL, realtime_do_extension_backend,
+                                                    LIMIT_MESSAGE};
 
 /* ---- answers ---- */
 
@@ -94,8 +103,7 @@ bool realtime_permits(char *const *patterns, struct slice name)
 
 /* ---- rate limits ---- */
 
-/* Charges the message. Answers and returns false when a limit is passed: it has no effect then. */
-static bool admit(const struct realtime_request *request, enum limit limit)
+bool realtime_admit(const struct realtime_request *request, enum limit limit)
 {
     uint64_t wait_ms = admission_take(request->session, limit);
 
@@ -143,6 +151,18 @@ static struct fault read_id(struct realtime_request *request)
     return (struct fault){NULL, NULL};
 }
 
+static const struct command *find_extension(const struct realtime_request *request,
+                                            struct slice type)
+{
+    const struct json_value *data = json_member(request->root, "data");
+
+    if (type.length <= 2 || type.length > TYPE_MAX || memcmp(type.data, "X-", 2) != 0)
+        return NULL;
+    if (json_member(data, "topic"))
+        return &extension_to_topic;
+    return json_member(data, "target_user") ? &extension_to_user : &extension_to_backend;
+}
+
 static struct fault read_command(const struct realtime_request *request,
                                  const struct command **command)
 {
@@ -150,6 +170,9 @@ static struct fault read_command(const struct realtime_request *request,
 
     if (json_type(type) != JSON_STRING)
         return (struct fault){"type", "type must be a string"};
+    *command = find_extension(request, json_text(type));
+    if (*command)
+        return (struct fault){NULL, NULL};
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (slice_is(json_text(type), commands[i].type)) {
             *command = &commands[i];
@@ -211,19 +234,10 @@ void realtime_on_text(struct session *session, struct slice message)
     if (json == NULL)
         json = json_create();
     fault = read_message(&request, json, message, &command);
-    if (!admit(&request, command ? command->limit : LIMIT_MESSAGE))
+    if (!realtime_admit(&request, command ? command->limit : LIMIT_MESSAGE))
         return;
     if (fault.message)
         refuse(&request, &fault);
     else
         command->handle(&request);
-}
-
-void realtime_on_binary(struct session *session, struct slice message)
-{
-    const struct realtime_request request = {.session = session, .state = session->protocol_state};
-
-    (void)message;
-    if (admit(&request, LIMIT_MESSAGE))
-        realtime_refuse_field(&request, "type", "binary messages are of no type known here");
 }
