@@ -180,7 +180,7 @@ static void on_publish_reply(struct session *session, const struct frame_publish
         realtime_encode_ack(out, id_for(reply->request, reply->id), reply->id, "delivered");
     else
         realtime_encode_ack_recipients(out, id_for(reply->request, reply->id), reply->id,
-                                   reply->recipients);
+                                       reply->recipients);
     session_send_text(session, buffer_slice(out));
 }
 
@@ -217,7 +217,7 @@ static void on_direct_reply(struct session *session, const struct frame_direct_r
 
     if (reply->status >= sizeof(answers) / sizeof(answers[0]))
         return;
-    if (reply->request & REALTIME_REPLY_BINARY && reply->status != DIRECT_MAILBOX_FULL) {
+    if (reply->request & REALTIME_REPLY_BINARY && reply->status <= DIRECT_QUEUED) {
         realtime_on_binary_sent(session, reply);
         return;
     }

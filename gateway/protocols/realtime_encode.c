@@ -6,7 +6,8 @@
 #include <inttypes.h>
 
 #define FEATURES                                                                                   \
-    "[\"broadcast\",\"direct_message\",\"presence\",\"history\",\"binary\",\"ack\",\"token_refresh\"]"
+    "[\"broadcast\",\"direct_message\",\"presence\",\"history\",\"binary\",\"ack\",\"token_"       \
+    "refresh\"]"
 
 static void open_message(struct buffer *out, const char *type)
 {
@@ -168,8 +169,8 @@ void realtime_read_content(struct slice body, struct content *content)
     content_of_payload(body, "message", "attachments", content);
 }
 
-/* A payload as it was sent, by a client or the HTTP API; what came by another protocol, in the names
- * that payloads have here. */
+/* A payload as it was sent, by a client or the HTTP API; what came by another protocol, in the
+ * names that payloads have here. */
 static void append_payload(struct buffer *out, uint64_t protocol, uint64_t kind, struct slice body)
 {
     static const char *const taken[] = {NULL};

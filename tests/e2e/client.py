@@ -70,7 +70,8 @@ class Client:
 
     def _keep(self, text):
         try:
-            message = json.loads(text)
+            message = (json.loads(text) if isinstance(text, str)
+                   else {"type": "(binary)", "data": text})
         except ValueError:
             message = text  # binary, or of a protocol that is no JSON
         with self._changed:
@@ -143,6 +144,10 @@ class Client:
             _run(self._socket.send(text))
         except ConnectionClosed as closed:
             raise Closed(str(closed)) from None
+
+    def send_bytes(self, payload):
+        """A binary message."""
+        self.send_text(payload)
 
     def send_frame(self, opcode, payload):
         """One frame as it is, valid or not."""

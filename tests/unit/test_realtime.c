@@ -83,8 +83,13 @@ static void test_bad_input(void **state)
         {"{\"type\":null,\"data\":{}}", "type"},
         {"{\"type\":7,\"data\":{}}", "type"},
         {"{\"type\":\"ping\",\"data\":{}}", "type"},
-        {"{\"type\":\"X-Own\",\"data\":{\"topic\":\"a\"}}", "type"},
-        {"{\"type\":\"Notification\",\"data\":{}}", "type"},
+        {"{\"type\":\"X-\",\"data\":{\"topic\":\"a\"}}", "type"},
+        {"{\"type\":\"x-Own\",\"data\":{\"topic\":\"a\"}}", "type"},
+        {"{\"type\":\"X-Own\"}", "data"},
+        {"{\"type\":\"X-Own\",\"data\":{\"topic\":7}}", "topic"},
+        {"{\"type\":\"X-Own\",\"data\":{\"topic\":\"a.*\"}}", "topic"},
+        {"{\"type\":\"X-Own\",\"data\":{\"target_user\":\"*\"}}", "target_user"},
+        {"{\"type\":\"X-Own\",\"data\":{\"topic\":\"a\",\"target_user\":\"bob\"}}", "target_user"},
         {"{\"type\":\"Ping\"}", "data"},
         {"{\"type\":\"Ping\",\"data\":null}", "data"},
         {"{\"type\":\"Ping\",\"data\":[]}", "data"},
@@ -176,14 +181,6 @@ static void test_error_carries_the_id(void **state)
            "\"details\":{\"field\":\"type\"}},\"id\":\"q\\\"1\"}");
 }
 
-static void test_binary_is_refused(void **state)
-{
-    (void)state;
-    protocol_realtime.on_binary(alice, slice_of("\x01\0\0\0\0", 5));
-    expect("{\"type\":\"Error\",\"data\":{\"code\":400,\"message\":\"binary messages are of no "
-           "type known here\",\"details\":{\"field\":\"type\"}}}");
-}
-
 /* ---- the connection ---- */
 
 static void test_welcome(void **state)
@@ -197,8 +194,8 @@ static void test_welcome(void **state)
     snprintf(expected, sizeof(expected),
              "{\"type\":\"Status\",\"data\":{\"status\":\"connected\",\"details\":{"
              "\"connection_id\":\"%s\",\"server_time\":%lld,\"protocol_version\":\"1.0\","
-             "\"features\":[\"broadcast\",\"direct_message\",\"presence\",\"ack\","
-             "\"token_refresh\"]}}}",
+             "\"features\":[\"broadcast\",\"direct_message\",\"presence\",\"history\","
+             "\"binary\",\"ack\",\"token_refresh\"]}}}",
              uuid, (long long)((struct realtime_state *)bob->protocol_state)->opened_s);
     assert_int_equal(fake_message_count(bob), 1);
     assert_string_equal(((struct fake_session *)bob)->messages[0], expected);
@@ -550,7 +547,7 @@ static void test_direct_replies(void **state)
 {
     const uint64_t pairs[] = {77, 8, 78, 9};
     struct frame_direct_reply reply = {
-        .request = 3, .id = slice_text("dm_1"), .to = slice_text("bob")};
+        .request = 9, .id = slice_text("dm_1"), .to = slice_text("bob")};
     char first[UUID_TEXT_SIZE], second[UUID_TEXT_SIZE], expected[300];
 
     (void)state;
@@ -569,7 +566,7 @@ static void test_direct_replies(void **state)
     expect("{\"type\":\"Ack\",\"data\":{\"message_id\":\"dm_1\",\"status\":\"queued\","
            "\"delivered_to\":[]},\"id\":\"dm_1\"}");
     reply.status = DIRECT_QUEUED;
-    reply.request = 2;
+    reply.request = 8;
     protocol_realtime.on_direct_reply(alice, &reply);
     expect("{\"type\":\"Error\",\"data\":{\"code\":404,\"message\":\"User bob not found or not "
            "connected\",\"details\":{\"message_id\":\"dm_1\",\"queued\":true}}}");
@@ -806,7 +803,6 @@ int main(void)
         SCENE(test_bad_input),
         SCENE(test_nested_brackets),
         SCENE(test_error_carries_the_id),
-        SCENE(test_binary_is_refused),
         SCENE(test_welcome),
         SCENE(test_patterns_have_a_length_together),
         SCENE(test_connecting_is_limited),
