@@ -30,7 +30,7 @@ struct metrics_reporter {
 };
 
 /* A label's value: as in JSON, but that only three characters may be escaped. */
-static void append_label(struct buffer *out, const char *value)
+void metrics_append_label(struct buffer *out, const char *value)
 {
     for (; *value; value++) {
         if (*value == '"' || *value == '\\')
@@ -53,7 +53,7 @@ void metrics_text(struct buffer *out, const char *process, const struct metric *
         buffer_appendf(out, "# TYPE trunkline_%s%s %s\n", metric->name, total,
                        metric->gauge ? "gauge" : "counter");
         buffer_appendf(out, "trunkline_%s%s{process=\"", metric->name, total);
-        append_label(out, process);
+        metrics_append_label(out, process);
         buffer_appendf(out, "\"} %" PRIu64 "\n", metric->value);
     }
 }

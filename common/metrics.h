@@ -22,6 +22,9 @@ struct metric {
 /* Prometheus text of count metrics, with the label process="name". */
 void metrics_text(struct buffer *, const char *process, const struct metric *metrics, size_t count);
 
+/* Appends the value of a label, escaped. */
+void metrics_append_label(struct buffer *, const char *value);
+
 struct metrics_reporter;
 /*
  * Writes HSET <prefix>process:<name> kind, version, started (Unix ms), and each metric, with a

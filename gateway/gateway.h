@@ -5,6 +5,7 @@
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
 
+#include "common/histogram.h"
 #include "common/keys.h"
 #include "common/metrics.h"
 #include "common/settings.h"
@@ -44,6 +45,14 @@ enum gateway_metric {
     GATEWAY_METRICS
 };
 extern struct metric gateway_metrics[GATEWAY_METRICS];
+
+enum gateway_histogram {
+    GATEWAY_ACCEPT_SECONDS,
+    GATEWAY_DELIVERY_SECONDS,
+    GATEWAY_ENTRY_BYTES,
+    GATEWAY_HISTOGRAMS
+};
+extern struct histogram gateway_histograms[GATEWAY_HISTOGRAMS];
 
 static inline void gateway_count(enum gateway_metric metric, uint64_t more)
 {

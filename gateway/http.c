@@ -1,7 +1,10 @@
 #include "gateway/http.h"
 
 #include "common/bus.h"
+#include "common/histogram.h"
 #include "common/metrics.h"
+#include "gateway/protocol.h"
+#include "gateway/session.h"
 #include "gateway/uplink.h"
 
 #include <string.h>
@@ -90,10 +93,32 @@ static int readyz_page(struct gateway *gateway, struct buffer *body)
     return ready ? 200 : 503;
 }
 
+static void count_protocol(struct session *session, void *arg)
+{
+    ((size_t *)arg)[session->protocol->id]++;
+}
+
+static void append_protocols(struct gateway *gateway, struct buffer *body)
+{
+    size_t counts[PROTOCOL_SLOTS] = {0};
+
+    sessions_each(gateway->sessions, count_protocol, counts);
+    buffer_append_text(body, "# HELP trunkline_protocol_connections WebSocket connections open\n"
+                             "# TYPE trunkline_protocol_connections gauge\n");
+    for (size_t i = 0; protocols[i]; i++) {
+        buffer_append_text(body, "trunkline_protocol_connections{process=\"");
+        metrics_append_label(body, gateway->name);
+        buffer_appendf(body, "\",protocol=\"%s\"} %zu\n", protocols[i]->name,
+                       counts[protocols[i]->id]);
+    }
+}
+
 static int metrics_page(struct gateway *gateway, struct buffer *body)
 {
     gateway_refresh_metrics(gateway);
     metrics_text(body, gateway->name, gateway_metrics, GATEWAY_METRICS);
+    histograms_text(body, gateway->name, gateway_histograms, GATEWAY_HISTOGRAMS);
+    append_protocols(gateway, body);
     return 200;
 }
 

@@ -46,6 +46,7 @@ struct uplink_partition {
     uint64_t sent_ms;    /* anything, last */
     uint64_t heard_ms;   /* anything accepted, last */
     uint64_t waiting_ms; /* since when it accepts nothing of what is held; 0: nothing is held */
+    uint64_t timed, timed_ns; /* number of an entry whose acceptance is timed; 0: none */
 };
 
 struct uplink {
@@ -332,6 +333,22 @@ static void send_entry(struct uplink_partition *partition, const struct entries_
     gateway_count(GATEWAY_ENTRIES_IN, 1);
 }
 
+/* One entry of a partition at a time is timed: enough for a histogram, and nothing to keep. */
+static void time_entry(struct uplink_partition *partition, uint64_t number)
+{
+    if (partition->timed > 0 || number == 0)
+        return;
+    partition->timed = number;
+    partition->timed_ns = uv_hrtime();
+}
+
+static void observe_timed(struct uplink_partition *partition)
+{
+    histogram_observe(&gateway_histograms[GATEWAY_ACCEPT_SECONDS],
+                      (uv_hrtime() - partition->timed_ns) / 1000);
+    partition->timed = 0;
+}
+
 static void flush(struct uplink_partition *partition)
 {
     struct uplink *uplink = partition->uplink;
@@ -346,8 +363,11 @@ static void flush(struct uplink_partition *partition)
     /* Along with what goes anyway. */
     if (entries_ready(partition->entries) && !uplink->leaving)
         deliveries_report(uplink->gateway->deliveries, partition->index);
-    if (entries_next(partition->entries, &entry))
+    if (entries_next(partition->entries, &entry)) {
+        histogram_observe(&gateway_histograms[GATEWAY_ENTRY_BYTES], entry.frames.length);
+        time_entry(partition, entry.number);
         send_entry(partition, &entry);
+    }
 }
 
 static bool all_sent(const struct uplink *uplink)
@@ -500,6 +520,8 @@ void uplink_on_accepted(struct uplink *uplink, uint32_t index, uint64_t number)
     struct uplink_partition *partition = uplink->partitions[index];
 
     partition->heard_ms = now_ms(uplink);
+    if (partition->timed > 0 && number >= partition->timed)
+        observe_timed(partition);
     entries_accepted(partition->entries, number);
     partition->waiting_ms = entries_bytes(partition->entries) ? partition->heard_ms : 0;
 }

@@ -4,6 +4,7 @@
 #include "common/bus.h"
 #include "common/deployment.h"
 #include "common/log.h"
+#include "common/metrics_listener.h"
 #include "common/process.h"
 #include "common/uid.h"
 #include "common/xalloc.h"
@@ -27,8 +28,24 @@ struct metric router_metrics[ROUTER_METRICS] = {
 #undef METRIC
 };
 
+struct histogram router_histograms[ROUTER_HISTOGRAMS] = {
+    [ROUTER_COMMIT_SECONDS] = {.name = "commit_seconds",
+                               .help = "from a commit's leaving to Redis' answer",
+                               .unit = 1e-6,
+                               .first = 50},
+    [ROUTER_COMMIT_ENTRIES] = {.name = "commit_entries",
+                               .help = "entries of gateways in one commit",
+                               .unit = 1,
+                               .first = 1},
+    [ROUTER_LAG_SECONDS] = {.name = "lag_seconds",
+                            .help = "from an entry's writing to its commit's beginning",
+                            .unit = 1e-3,
+                            .first = 1},
+};
+
 struct router_process {
     struct process process;
+    struct metrics_listener *listener;
     struct router router;
     uv_timer_t clock;
     struct metrics_reporter *reporter;
@@ -40,6 +57,17 @@ static void on_clock(uv_timer_t *timer)
 
     for (uint32_t p = 0; p < router->deployment.partitions; p++)
         partition_on_clock(router->partitions[p]);
+}
+
+static void refresh_metrics(void *arg);
+
+static void append_metrics(void *arg, struct buffer *out)
+{
+    const struct router *router = arg;
+
+    refresh_metrics(arg);
+    metrics_text(out, router->name, router_metrics, ROUTER_METRICS);
+    histograms_text(out, router->name, router_histograms, ROUTER_HISTOGRAMS);
 }
 
 static void refresh_metrics(void *arg)
@@ -127,6 +155,7 @@ static void on_finish(struct process *process)
     struct router_process *self = (struct router_process *)process;
     struct router *router = &self->router;
 
+    metrics_listener_destroy(&self->listener);
     metrics_reporter_destroy(&self->reporter);
     if (router->ownership != NULL)
         uv_close((uv_handle_t *)&self->clock, NULL);
@@ -143,7 +172,6 @@ static int on_start(struct process *process, struct buffer *error)
     struct router_process *self = (struct router_process *)process;
     struct router *router = &self->router;
 
-    (void)error;
     router->loop = &process->loop;
     router->settings = process->settings;
     router->bus = process->bus;
@@ -151,7 +179,11 @@ static int on_start(struct process *process, struct buffer *error)
     snprintf(router->id, sizeof(router->id), "%s-%016" PRIx64, process->name, uid_random64());
     partitions_add_scripts(process->bus);
     ownership_add_scripts(process->bus);
-    return 0;
+    if (router->settings.metrics_listen[0] == '\0')
+        return 0;
+    self->listener = metrics_listener_create(router->loop, router->settings.metrics_listen,
+                                             append_metrics, router, error);
+    return self->listener ? 0 : -1;
 }
 
 int main(int argc, char **argv)

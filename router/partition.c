@@ -548,6 +548,8 @@ static void on_committed(void *arg, const struct bus_reply *reply)
         partition_drop(partition, "its commit was refused");
         return;
     }
+    histogram_observe(&router_histograms[ROUTER_COMMIT_SECONDS],
+                      (uv_hrtime() - partition->sent_ns) / 1000);
     partition->committing = false;
     partition->committed_ms = uv_now(partition->router->loop);
     if (partition->releasing) {
@@ -587,6 +589,7 @@ static void send_commit(struct partition *partition)
         memcpy(argv + at, attachments, attachment_count * sizeof(*argv));
     at += attachment_count;
     partition->committing = true;
+    partition->sent_ns = uv_hrtime();
     partition->retry_ms = 0;
     /* Not sent: the bus is about to say that it is down, and the partition is taken anew. */
     if (bus_eval(router->bus, &commit_script, on_committed, request, key_count, at, argv) < 0)
@@ -626,14 +629,24 @@ static bool users_here(struct partition *partition, const struct input *input)
             engine_missing(partition->engine, input->frames, NULL, NULL) == 0);
 }
 
+static void observe_lag(const struct partition *partition, const struct input *input)
+{
+    uint64_t now_ms = router_redis_ms(partition->router);
+
+    histogram_observe(&router_histograms[ROUTER_LAG_SECONDS],
+                      now_ms > input->id.epoch ? now_ms - input->id.epoch : 0);
+}
+
 static void apply_inputs(struct partition *partition)
 {
     struct input *input;
     int entries = 0;
 
     while ((input = STAILQ_FIRST(&partition->inputs)) != NULL && users_here(partition, input)) {
-        if (entries++ == BATCH_ENTRIES || effects_size(partition->effects) > BATCH_BYTES)
-            return;
+        if (entries == BATCH_ENTRIES || effects_size(partition->effects) > BATCH_BYTES)
+            break;
+        entries++;
+        observe_lag(partition, input);
         if (engine_apply(partition->engine, input->source, input->number, input->frames,
                          input->id.epoch) < 0)
             to_dead(partition, input);
@@ -644,6 +657,8 @@ static void apply_inputs(struct partition *partition)
         router_count(ROUTER_ENTRIES, 1);
         remove_input(partition);
     }
+    if (entries > 0)
+        histogram_observe(&router_histograms[ROUTER_COMMIT_ENTRIES], (uint64_t)entries);
 }
 
 static void apply_pages(struct partition *partition)

@@ -66,6 +66,7 @@ struct partition {
     uint64_t asked, fetched; /* numbers of the last fetch sent and of the last answered */
 
     bool committing;       /* a commit has no answer yet */
+    uint64_t sent_ns;      /* uv_hrtime when it left */
     uint64_t retry_ms;     /* loop time when it is to be sent again; 0: its answer is awaited */
     uint64_t committed_ms; /* loop time of the last answer */
     bool first_commit;

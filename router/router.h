@@ -6,6 +6,7 @@
 #define ROUTER_ROUTER_H
 
 #include "common/bus.h"
+#include "common/histogram.h"
 #include "common/keys.h"
 #include "common/metrics.h"
 #include "common/settings.h"
@@ -34,6 +35,14 @@ enum router_metric {
     ROUTER_METRICS
 };
 extern struct metric router_metrics[ROUTER_METRICS];
+
+enum router_histogram {
+    ROUTER_COMMIT_SECONDS,
+    ROUTER_COMMIT_ENTRIES,
+    ROUTER_LAG_SECONDS,
+    ROUTER_HISTOGRAMS
+};
+extern struct histogram router_histograms[ROUTER_HISTOGRAMS];
 
 static inline void router_count(enum router_metric metric, uint64_t more)
 {
