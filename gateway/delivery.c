@@ -5,12 +5,15 @@
 #include "gateway/uplink.h"
 
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <time.h>
 
 /* How long the router may keep entries that nobody waits for (topic messages, replies). */
 #define SOON_MS 200
 /* Memory of the encoding buffer that is kept between messages. */
 #define PAYLOAD_KEEP (64 * 1024)
+/* A batch that has so many bytes is sent: far below any send budget. */
+#define BATCH_BYTES (128 * 1024)
 
 /* What one partition's entries wait for, and the entry that is being handled. */
 struct delivery_partition {
@@ -18,11 +21,24 @@ struct delivery_partition {
     bool durable; /* the entry has a message */
 };
 
+/* Messages of one entry for one session, gathered into its next frame (protocol->batch). */
+struct delivery_batch {
+    struct session *session;
+    struct buffer payload; /* open, then items with separators between */
+    struct number first;   /* its first message */
+    size_t count;
+    TAILQ_ENTRY(delivery_batch) link;
+};
+
+TAILQ_HEAD(batch_list, delivery_batch);
+
 struct deliveries {
     struct gateway *gateway;
     struct delivery_partition *partitions;
     struct session *listed; /* sessions with something unconfirmed */
     struct buffer payload;
+    struct buffer items[PROTOCOL_SLOTS]; /* of the message that is handled, for batches */
+    struct batch_list batches;           /* of the entry that is handled */
     uv_timer_t confirm_timer; /* runs while something is unconfirmed or is to be reported now */
     uv_timer_t soon_timer;    /* one shot */
     unsigned handles;
@@ -37,7 +53,8 @@ struct delivery {
     const struct frame_message_delivery *message; /* or NULL: an event */
     const struct frame_event_delivery *event;
     struct wire *wires[PROTOCOL_SLOTS];
-    bool empty[PROTOCOL_SLOTS]; /* the protocol has no words for it */
+    bool empty[PROTOCOL_SLOTS];   /* the protocol has no words for it */
+    bool encoded[PROTOCOL_SLOTS]; /* as an item of batches */
 };
 
 static uint32_t partition_count(const struct deliveries *deliveries)
@@ -146,10 +163,71 @@ void deliveries_entry_begin(struct deliveries *deliveries, uint32_t partition, s
     written_begin(written_of(deliveries, partition), entry);
 }
 
+/* ---- batches ---- */
+
+static void batch_destroy(struct deliveries *deliveries, struct delivery_batch *batch)
+{
+    TAILQ_REMOVE(&deliveries->batches, batch, link);
+    batch->session->batch = NULL;
+    buffer_finish(&batch->payload);
+    free(batch);
+}
+
+/* If the session does not take it (any more), its messages never end. */
+static void batch_send(struct deliveries *deliveries, struct delivery_batch *batch)
+{
+    struct session *session = batch->session;
+
+    buffer_append_text(&batch->payload, session->protocol->batch->close);
+    if (session->state == SESSION_OPEN &&
+        session_send_text(session, buffer_slice(&batch->payload))) {
+        unconfirmed_set_end(&session->unconfirmed, batch->first, session_bytes_queued(session));
+        gateway_count(GATEWAY_DELIVERIES, batch->count);
+    }
+    batch_destroy(deliveries, batch);
+}
+
+static struct delivery_batch *batch_get(struct deliveries *deliveries, struct session *session,
+                                        struct number first)
+{
+    struct delivery_batch *batch = session->batch;
+
+    if (batch)
+        return batch;
+    batch = session->batch = xcalloc(1, sizeof(*batch));
+    batch->session = session;
+    batch->first = first;
+    buffer_append_text(&batch->payload, session->protocol->batch->open);
+    TAILQ_INSERT_TAIL(&deliveries->batches, batch, link);
+    return batch;
+}
+
+static void batch_add(struct deliveries *deliveries, struct session *session, struct number number,
+                      struct slice item)
+{
+    struct delivery_batch *batch = batch_get(deliveries, session, number);
+    const struct message_batch *form = session->protocol->batch;
+
+    if (batch->count++ > 0)
+        buffer_append_text(&batch->payload, form->separator);
+    buffer_append_slice(&batch->payload, item);
+    if (batch->count >= form->most || batch->payload.length >= BATCH_BYTES)
+        batch_send(deliveries, batch);
+}
+
+static void send_batches(struct deliveries *deliveries)
+{
+    struct delivery_batch *batch;
+
+    while ((batch = TAILQ_FIRST(&deliveries->batches)))
+        batch_send(deliveries, batch);
+}
+
 void deliveries_entry_end(struct deliveries *deliveries, uint32_t partition, size_t content)
 {
     struct written *written = written_of(deliveries, partition);
 
+    send_batches(deliveries);
     written_end(written, content, deliveries->partitions[partition].durable);
     see_to_report(deliveries, written_urgency(written));
 }
@@ -161,6 +239,26 @@ static void encode(const struct delivery *delivery, const struct protocol *proto
         protocol->encode_delivery(payload, delivery->message, opcode);
     else if (delivery->event && protocol->encode_event)
         protocol->encode_event(payload, delivery->event, opcode);
+}
+
+/* Whether the message goes to this protocol's sessions in batches. */
+static bool is_gathered(const struct delivery *delivery, const struct protocol *protocol)
+{
+    return delivery->message && protocol->batch;
+}
+
+/* The message as an item of batches; empty when the protocol has nothing to say. */
+static struct slice item_for(struct delivery *delivery, const struct protocol *protocol)
+{
+    struct buffer *item = &delivery->deliveries->items[protocol->id];
+    int opcode = WIRE_TEXT;
+
+    if (!delivery->encoded[protocol->id]) {
+        delivery->encoded[protocol->id] = true;
+        buffer_reset(item, PAYLOAD_KEEP);
+        encode(delivery, protocol, item, &opcode);
+    }
+    return buffer_slice(item);
 }
 
 /* NULL when the protocol has nothing to say. */
@@ -188,19 +286,40 @@ static bool send_wire(struct session *session, struct wire *wire)
     return true;
 }
 
+static void send_alone(struct delivery *delivery, struct session *session)
+{
+    uint64_t end = WRITTEN_NEVER;
+
+    if (session->state == SESSION_OPEN && send_wire(session, wire_for(delivery, session->protocol)))
+        end = session_bytes_queued(session);
+    unconfirmed_add(&session->unconfirmed, delivery->written, delivery->number, end);
+}
+
+/* Where it ends is known when its batch is sent. */
+static void send_gathered(struct delivery *delivery, struct session *session)
+{
+    struct slice item = item_for(delivery, session->protocol);
+    bool is_said = item.length > 0 && session->state == SESSION_OPEN;
+    uint64_t end =
+        is_said || session->state != SESSION_OPEN ? WRITTEN_NEVER : session_bytes_queued(session);
+
+    unconfirmed_add(&session->unconfirmed, delivery->written, delivery->number, end);
+    if (is_said)
+        batch_add(delivery->deliveries, session, delivery->number, item);
+}
+
 /*
  * A connection that is closing, now or because of this very message, takes nothing more; but its
  * entry waits until CONNECTION_CLOSED has said what it had.
  */
 static void hand_over(struct delivery *delivery, struct session *session)
 {
-    uint64_t end = WRITTEN_NEVER;
-
     if (!unconfirmed_meet(&session->unconfirmed, delivery->written, delivery->number))
         return;
-    if (session->state == SESSION_OPEN && send_wire(session, wire_for(delivery, session->protocol)))
-        end = session_bytes_queued(session);
-    unconfirmed_add(&session->unconfirmed, delivery->written, delivery->number, end);
+    if (is_gathered(delivery, session->protocol))
+        send_gathered(delivery, session);
+    else
+        send_alone(delivery, session);
     list_add(delivery->deliveries, session);
     start_confirming(delivery->deliveries);
 }
@@ -293,6 +412,8 @@ void deliveries_session_closed(struct deliveries *deliveries, struct session *se
     struct written *written = written_of(deliveries, session->partition);
     struct number seen = deliveries_update_seen(deliveries, session);
 
+    if (session->batch)
+        batch_destroy(deliveries, session->batch);
     /* Before any X that its messages held back. */
     uplink_send(deliveries->gateway->uplink, session->partition,
                 &(struct frame){.type = FRAME_CONNECTION_CLOSED,
@@ -321,6 +442,7 @@ struct deliveries *deliveries_create(struct gateway *gateway)
     struct deliveries *deliveries = xcalloc(1, sizeof(*deliveries));
 
     deliveries->gateway = gateway;
+    TAILQ_INIT(&deliveries->batches);
     deliveries->partitions =
         xcalloc(gateway->deployment.partitions, sizeof(*deliveries->partitions));
     for (uint32_t p = 0; p < gateway->deployment.partitions; p++)
@@ -348,6 +470,10 @@ void deliveries_destroy(struct deliveries **pointer)
     for (uint32_t p = 0; p < partition_count(deliveries); p++)
         written_destroy(&deliveries->partitions[p].written);
     free(deliveries->partitions);
+    while (!TAILQ_EMPTY(&deliveries->batches))
+        batch_destroy(deliveries, TAILQ_FIRST(&deliveries->batches));
+    for (size_t i = 0; i < PROTOCOL_SLOTS; i++)
+        buffer_finish(&deliveries->items[i]);
     buffer_finish(&deliveries->payload);
     uv_close((uv_handle_t *)&deliveries->confirm_timer, on_closed);
     uv_close((uv_handle_t *)&deliveries->soon_timer, on_closed);

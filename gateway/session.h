@@ -55,7 +55,8 @@ struct session {
     struct session *confirm_next,
         *confirm_previous; /* list of sessions with unconfirmed messages */
     bool confirm_listed;
-    uint64_t event; /* the last one handed over */
+    uint64_t event;               /* the last one handed over */
+    struct delivery_batch *batch; /* messages gathered for its next frame; or NULL */
 
     /* topics.c */
     struct session_topics *topics;

@@ -214,6 +214,13 @@ void unconfirmed_add(struct unconfirmed *unconfirmed, struct written *written, s
     unconfirmed->handed = number;
 }
 
+void unconfirmed_set_end(struct unconfirmed *unconfirmed, struct number first, uint64_t end)
+{
+    for (struct delivery_item *item = unconfirmed->first; item; item = item->next)
+        if (number_compare(item->number, first) >= 0)
+            item->end = end;
+}
+
 static void pop(struct unconfirmed *unconfirmed, struct written *written)
 {
     struct delivery_item *item = unconfirmed->first;

@@ -33,7 +33,8 @@ enum written_urgency {
     WRITTEN_NOW,     /* durable messages are confirmed, or much is kept */
 };
 
-/* An end that is never reached: the connection is closing and takes nothing more. */
+/* An end that is never reached: the connection is closing and takes nothing more, or its frame is
+ * not complete yet. */
 #define WRITTEN_NEVER UINT64_MAX
 
 struct written *written_create(void);
@@ -56,6 +57,8 @@ struct number written_report(struct written *);
 bool unconfirmed_meet(struct unconfirmed *, struct written *, struct number number);
 /* Handed over, in the entry that is open; end: where it ends in the connection's byte stream. */
 void unconfirmed_add(struct unconfirmed *, struct written *, struct number number, uint64_t end);
+/* What was added with WRITTEN_NEVER, from number first on, ends here after all. */
+void unconfirmed_set_end(struct unconfirmed *, struct number first, uint64_t end);
 /* The peer has taken this many bytes of the connection. */
 void unconfirmed_take(struct unconfirmed *, struct written *, uint64_t taken);
 /* The connection is gone: no entry waits for it. */

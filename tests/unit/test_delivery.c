@@ -1,11 +1,15 @@
 /*
  * What has been written and what may be reported as such (written.c): X over the entries of a
- * partition, Y of each connection.
+ * partition, Y of each connection. And how messages are handed to sessions (delivery.c), with
+ * sessions and an uplink that only keep what they are given.
  */
+#include "gateway/delivery.h"
+#include "gateway/uplink.h"
 #include "gateway/written.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -318,6 +322,337 @@ static void test_x_never_passes_what_is_not_taken(void **state)
     written_destroy(&world.written);
 }
 
+/* ---- batches ---- */
+
+#define RECEIVERS 3
+
+struct receiver {
+    struct session session;
+    struct buffer frames; /* a line each */
+    size_t frame_count;
+    uint64_t queued, taken;
+    bool refuses; /* the next frame, and closes */
+};
+
+static struct {
+    struct gateway gateway;
+    struct receiver receivers[RECEIVERS];
+    uint64_t reported; /* the last OUTPUT_WRITTEN */
+    struct number closed_seen;
+    size_t encoded;
+    uint64_t entry;
+} fake;
+
+struct metric gateway_metrics[GATEWAY_METRICS];
+
+void uplink_send(struct uplink *uplink, uint32_t partition, const struct frame *frame)
+{
+    (void)uplink, (void)partition;
+    if (frame->type == FRAME_OUTPUT_WRITTEN)
+        fake.reported = frame->output_written.number.sequence;
+    else if (frame->type == FRAME_CONNECTION_CLOSED)
+        fake.closed_seen = frame->connection_closed.seen;
+    else
+        fail();
+}
+
+struct session *session_find_any(struct sessions *sessions, uint64_t id)
+{
+    (void)sessions;
+    return id >= 1 && id <= RECEIVERS ? &fake.receivers[id - 1].session : NULL;
+}
+
+static bool take_frame(struct session *session, struct slice payload)
+{
+    struct receiver *receiver = (struct receiver *)session;
+
+    if (receiver->refuses)
+        session->state = SESSION_CLOSING;
+    if (session->state != SESSION_OPEN)
+        return false;
+    buffer_append_slice(&receiver->frames, payload);
+    buffer_append_byte(&receiver->frames, '\n');
+    receiver->frame_count++;
+    receiver->queued += payload.length;
+    return true;
+}
+
+bool session_send(struct session *session, struct wire *wire, enum send_class class)
+{
+    (void)class;
+    return take_frame(session, slice_of(wire->bytes + 2, wire->length - 2));
+}
+
+bool session_send_text(struct session *session, struct slice payload)
+{
+    return take_frame(session, payload);
+}
+
+uint64_t session_bytes_queued(const struct session *session)
+{
+    return ((const struct receiver *)session)->queued;
+}
+
+uint64_t session_bytes_taken(struct session *session)
+{
+    return ((struct receiver *)session)->taken;
+}
+
+/* Says nothing to a body of "-". */
+static void encode_item(struct buffer *out, const struct frame_message_delivery *message,
+                        int *opcode)
+{
+    (void)opcode;
+    fake.encoded++;
+    if (!slice_is(message->body, "-"))
+        buffer_append_slice(out, message->body);
+}
+
+static const struct message_batch batch = {"[", ",", "]", 3};
+static const struct protocol gathering = {.name = "gathering",
+                                          .id = FRAME_PROTOCOL_MESSAGING,
+                                          .encode_delivery = encode_item,
+                                          .batch = &batch};
+static const struct protocol single = {
+    .name = "single", .id = FRAME_PROTOCOL_REALTIME, .encode_delivery = encode_item};
+
+static int set_up_deliveries(void **state)
+{
+    (void)state;
+    memset(&fake, 0, sizeof(fake));
+    fake.gateway.loop = uv_default_loop();
+    fake.gateway.deployment.partitions = 1;
+    fake.gateway.settings.confirm_ms = 1;
+    fake.gateway.deliveries = deliveries_create(&fake.gateway);
+    for (size_t i = 0; i < RECEIVERS; i++) {
+        struct session *session = &fake.receivers[i].session;
+
+        session->id = i + 1;
+        session->gateway = &fake.gateway;
+        session->state = SESSION_OPEN;
+        session->protocol = &gathering;
+    }
+    return 0;
+}
+
+static int tear_down_deliveries(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < RECEIVERS; i++) {
+        deliveries_session_closed(fake.gateway.deliveries, &fake.receivers[i].session);
+        buffer_finish(&fake.receivers[i].frames);
+    }
+    deliveries_destroy(&fake.gateway.deliveries);
+    uv_run(fake.gateway.loop, UV_RUN_DEFAULT);
+    return 0;
+}
+
+static void begin_entry(void)
+{
+    deliveries_entry_begin(fake.gateway.deliveries, 0, number(++fake.entry));
+}
+
+static void end_entry(void)
+{
+    deliveries_entry_end(fake.gateway.deliveries, 0, 100);
+}
+
+/* To receivers 1 to count. */
+static void deliver_to(size_t count, uint64_t sequence, const char *body)
+{
+    const uint64_t connections[RECEIVERS] = {1, 2, 3};
+    const struct frame_message_delivery message = {
+        .connections = {.values = connections, .count = count},
+        .number = number(sequence),
+        .body = slice_text(body),
+    };
+
+    deliveries_on_message(fake.gateway.deliveries, 0, &message);
+}
+
+static void expect_frames(size_t receiver, const char *lines)
+{
+    struct buffer *frames = &fake.receivers[receiver].frames;
+
+    if (!slice_is(buffer_slice(frames), lines))
+        fail_msg("%.*s instead of %s", (int)frames->length, frames->data ? frames->data : "",
+                 lines);
+    buffer_reset(frames, SIZE_MAX);
+}
+
+/* What the timer does. */
+static uint64_t confirm(size_t receiver, uint64_t taken)
+{
+    fake.receivers[receiver].taken = taken;
+    deliveries_update_seen(fake.gateway.deliveries, &fake.receivers[receiver].session);
+    deliveries_report(fake.gateway.deliveries, 0);
+    return fake.reported;
+}
+
+static void test_messages_of_an_entry_are_one_frame(void **state)
+{
+    (void)state;
+    begin_entry();
+    deliver_to(1, 1, "a");
+    deliver_to(2, 2, "b");
+    deliver_to(1, 3, "c");
+    deliver_to(1, 4, "d");
+    deliver_to(1, 4, "d"); /* again */
+    expect_frames(0, "[a,b,c]\n");
+    expect_frames(1, "");
+    end_entry();
+    expect_frames(0, "[d]\n");
+    expect_frames(1, "[b]\n");
+    begin_entry();
+    end_entry();
+    expect_frames(0, "");
+    begin_entry();
+    deliver_to(1, 5, "e");
+    end_entry();
+    expect_frames(0, "[e]\n");
+}
+
+static void test_an_item_is_encoded_once(void **state)
+{
+    (void)state;
+    fake.receivers[2].session.protocol = &single;
+    begin_entry();
+    deliver_to(3, 1, "a");
+    assert_int_equal(fake.encoded, 2);
+    end_entry();
+    expect_frames(0, "[a]\n");
+    expect_frames(1, "[a]\n");
+    expect_frames(2, "a\n");
+    begin_entry();
+    deliver_to(3, 2, "-");
+    deliver_to(3, 3, "b");
+    assert_int_equal(fake.encoded, 6);
+    end_entry();
+    expect_frames(0, "[b]\n");
+    expect_frames(2, "b\n");
+}
+
+static void test_messages_end_with_their_frame(void **state)
+{
+    (void)state;
+    begin_entry();
+    deliver_to(1, 1, "aa");
+    deliver_to(1, 2, "bb");
+    end_entry(); /* [aa,bb]: 7 bytes */
+    begin_entry();
+    deliver_to(1, 3, "-");
+    deliver_to(1, 4, "c");
+    end_entry(); /* [c] */
+    assert_int_equal(confirm(0, 6), 0);
+    assert_int_equal(fake.receivers[0].session.unconfirmed.seen.sequence, 0);
+    assert_int_equal(confirm(0, 7), 1);
+    assert_int_equal(fake.receivers[0].session.unconfirmed.seen.sequence, 3);
+    assert_int_equal(confirm(0, 10), 2);
+    assert_int_equal(fake.receivers[0].session.unconfirmed.seen.sequence, 4);
+    /* Nothing to say is written when what was before it is. */
+    begin_entry();
+    deliver_to(1, 5, "d");
+    deliver_to(1, 6, "-");
+    end_entry();
+    assert_int_equal(confirm(0, 12), 2);
+    assert_int_equal(confirm(0, 13), 3);
+    begin_entry();
+    deliver_to(1, 7, "-");
+    end_entry();
+    assert_int_equal(confirm(0, 13), 4);
+}
+
+static void test_a_session_that_closes_takes_no_batch(void **state)
+{
+    struct session *session = &fake.receivers[0].session;
+
+    (void)state;
+    begin_entry();
+    deliver_to(1, 1, "a");
+    end_entry();
+    begin_entry();
+    deliver_to(1, 2, "b");
+    session->state = SESSION_CLOSING; /* in between */
+    deliver_to(1, 3, "c");
+    end_entry();
+    expect_frames(0, "[a]\n");
+    assert_int_equal(confirm(0, 1000), 1);
+    deliveries_session_closed(fake.gateway.deliveries, session);
+    assert_int_equal(fake.closed_seen.sequence, 1);
+    deliveries_report(fake.gateway.deliveries, 0);
+    assert_int_equal(fake.reported, 2);
+}
+
+static void test_a_batch_that_is_refused_never_ends(void **state)
+{
+    struct session *session = &fake.receivers[0].session;
+
+    (void)state;
+    fake.receivers[0].refuses = true;
+    begin_entry();
+    deliver_to(1, 1, "a");
+    deliver_to(2, 2, "b");
+    end_entry();
+    assert_int_equal(confirm(1, 1000), 0);
+    assert_int_equal(confirm(0, 1000), 0);
+    deliveries_session_closed(fake.gateway.deliveries, session);
+    assert_int_equal(fake.closed_seen.sequence, 0);
+    deliveries_report(fake.gateway.deliveries, 0);
+    assert_int_equal(fake.reported, 1);
+}
+
+static void test_a_session_that_ends_has_no_batch(void **state)
+{
+    struct session *session = &fake.receivers[0].session;
+
+    (void)state;
+    begin_entry();
+    deliver_to(2, 1, "a");
+    deliveries_session_closed(fake.gateway.deliveries, session);
+    assert_null(session->batch);
+    end_entry();
+    expect_frames(0, "");
+    expect_frames(1, "[a]\n");
+    assert_int_equal(confirm(1, 3), 1);
+}
+
+static void test_long_messages_fill_a_batch_sooner(void **state)
+{
+    char *body = malloc(70001);
+
+    (void)state;
+    memset(body, 'x', 70000);
+    body[70000] = '\0';
+    begin_entry();
+    deliver_to(1, 1, body);
+    deliver_to(1, 2, body);
+    assert_int_equal(fake.receivers[0].frame_count, 1);
+    deliver_to(1, 3, "c");
+    end_entry();
+    assert_int_equal(fake.receivers[0].frame_count, 2);
+    assert_int_equal(confirm(0, fake.receivers[0].queued), 1);
+    free(body);
+}
+
+static void test_an_entry_made_void_in_between(void **state)
+{
+    (void)state;
+    begin_entry();
+    deliver_to(1, 1, "a");
+    deliveries_on_announce(fake.gateway.deliveries, 0);
+    end_entry();
+    expect_frames(0, "[a]\n");
+    begin_entry();
+    deliver_to(1, 1, "a");
+    deliver_to(1, 2, "b");
+    end_entry();
+    expect_frames(0, "[b]\n");
+    assert_int_equal(confirm(0, 3), 0);
+    assert_int_equal(confirm(0, 6), 2);
+}
+
+#define gathers(test) cmocka_unit_test_setup_teardown(test, set_up_deliveries, tear_down_deliveries)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +664,14 @@ int main(void)
         cmocka_unit_test(test_void_entries_are_not_waited_for),
         cmocka_unit_test(test_a_closed_connection_is_not_waited_for),
         cmocka_unit_test(test_x_never_passes_what_is_not_taken),
+        gathers(test_messages_of_an_entry_are_one_frame),
+        gathers(test_an_item_is_encoded_once),
+        gathers(test_messages_end_with_their_frame),
+        gathers(test_a_session_that_closes_takes_no_batch),
+        gathers(test_a_batch_that_is_refused_never_ends),
+        gathers(test_a_session_that_ends_has_no_batch),
+        gathers(test_long_messages_fill_a_batch_sooner),
+        gathers(test_an_entry_made_void_in_between),
     };
 
     return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);
