@@ -110,6 +110,16 @@ bool topic_matches(struct slice pattern, struct slice topic)
     return topic_covers(pattern, topic);
 }
 
+bool topic_permitted(char *const *patterns, struct slice name)
+{
+    if (patterns == NULL)
+        return name.length > 0 && name.data[0] != '$';
+    for (; *patterns; patterns++)
+        if (topic_covers(slice_text(*patterns), name))
+            return true;
+    return false;
+}
+
 bool topic_is_presence(struct slice name)
 {
     return name.length >= strlen(PRESENCE) && memcmp(name.data, PRESENCE, strlen(PRESENCE)) == 0;

@@ -30,6 +30,10 @@ bool topic_matches(struct slice pattern, struct slice topic);
 /* Whether pattern matches whatever inner (a topic or a pattern) matches. */
 bool topic_covers(struct slice pattern, struct slice inner);
 
+/* Whether what a token lists (NULL-terminated patterns; NULL: all but names that begin with '$')
+ * covers the name, a topic or a pattern. */
+bool topic_permitted(char *const *patterns, struct slice name);
+
 /* Whether the name's first segment of several is "presence". */
 bool topic_is_presence(struct slice name);
 /* Reads presence.<user> and appends the user id, "*" for everybody. Returns 0, or -EINVAL when it

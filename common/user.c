@@ -27,7 +27,7 @@ static size_t read_code_point(const unsigned char *bytes, size_t left, uint32_t 
     return length;
 }
 
-static bool is_printable_utf8(struct slice text)
+bool text_is_printable(struct slice text)
 {
     size_t length;
     uint32_t code;
@@ -51,7 +51,7 @@ bool user_allowed(struct slice user, bool from_auth)
 {
     static const char *const reserved[] = {"SERVER", "BROADCAST", "*"};
 
-    if (user.length == 0 || user.length > USER_ID_MAX || !is_printable_utf8(user))
+    if (user.length == 0 || user.length > USER_ID_MAX || !text_is_printable(user))
         return false;
     for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
         if (slice_is(user, reserved[i]))

@@ -58,6 +58,60 @@ uint64_t admission_take(struct session *session, enum limit limit)
     return wait_ms;
 }
 
+/* The bucket of what a limit counts beside messages, and its rate; NULL when it counts nothing. */
+static struct rate_bucket *own_bucket(struct session_limits *limits, enum limit limit,
+                                      const struct rate **rate)
+{
+    if (limit == LIMIT_ACK) {
+        *rate = &ack_rate;
+        return &limits->acks;
+    }
+    if (own_buckets[limit] == SHARED)
+        return NULL;
+    *rate = &shared_rates[own_buckets[limit]];
+    return &rate_user_buckets(limits->user)[own_buckets[limit]];
+}
+
+static uint64_t wait_for_all(struct session_limits *limits, const size_t counts[LIMITS],
+                             uint64_t now)
+{
+    uint64_t wait_ms = 0;
+
+    for (int limit = 0; limit < LIMITS && wait_ms == 0; limit++) {
+        const struct rate *rate;
+        struct rate_bucket *bucket = own_bucket(limits, (enum limit)limit, &rate);
+
+        if (bucket && counts[limit] > 0)
+            wait_ms = rate_wait(bucket, rate, now);
+    }
+    return wait_ms ? wait_ms : charge(limits, LIMIT_MESSAGE, now);
+}
+
+static void charge_all(struct session_limits *limits, const size_t counts[LIMITS], uint64_t now)
+{
+    for (int limit = 0; limit < LIMITS; limit++) {
+        const struct rate *rate;
+        struct rate_bucket *bucket = own_bucket(limits, (enum limit)limit, &rate);
+
+        if (bucket)
+            rate_charge(bucket, rate, counts[limit], now);
+    }
+}
+
+uint64_t admission_take_all(struct session *session, const size_t counts[LIMITS])
+{
+    uint64_t now = now_us(session->gateway), wait_ms;
+
+    if (!session->gateway->settings.rate_limits)
+        return 0;
+    wait_ms = wait_for_all(&session->limits, counts, now);
+    if (wait_ms > 0)
+        gateway_count(GATEWAY_RATE_LIMITED, 1);
+    else
+        charge_all(&session->limits, counts, now);
+    return wait_ms;
+}
+
 bool admission_connect(struct gateway *gateway, struct slice user)
 {
     struct rate_user *of;

@@ -28,6 +28,14 @@ struct session_limits {
  * message has no effect then (and is counted as rate_limited). Always 0 when rate limits are off.
  */
 uint64_t admission_take(struct session *, enum limit) __attribute__((warn_unused_result));
+/*
+ * For a message that asks for several things at once: it has one of LIMIT_MESSAGE's tokens to take,
+ * and so many of the own ones of each limit as counts says. All or nothing. Where there is one
+ * token a bucket gives any number: what it has not got yet is waited for by the messages that
+ * follow.
+ */
+uint64_t admission_take_all(struct session *, const size_t counts[LIMITS])
+    __attribute__((warn_unused_result));
 /* Whether the user may connect once more now: 10/s, burst 100. False is counted. */
 bool admission_connect(struct gateway *, struct slice user);
 /* Of a session's life: called by session.c. */

@@ -38,6 +38,11 @@ struct slice handshake_query(struct handshake *handshake, const char *name)
     return request_parameter(arrival_request(handshake->arrival), name);
 }
 
+size_t handshake_query_count(struct handshake *handshake, const char *name)
+{
+    return request_parameter_count(arrival_request(handshake->arrival), name);
+}
+
 struct slice handshake_header(struct handshake *handshake, const char *name)
 {
     return request_header(arrival_request(handshake->arrival), name);

@@ -23,6 +23,8 @@ struct gateway *handshake_gateway(struct handshake *);
 /* The value of a query parameter, percent-decoded; data is NULL when it is absent. Valid as long as
  * the handshake. */
 struct slice handshake_query(struct handshake *, const char *name);
+/* How often it is given. */
+size_t handshake_query_count(struct handshake *, const char *name);
 /* A request header's value by its lower-case name; data is NULL when it is absent. */
 struct slice handshake_header(struct handshake *, const char *name);
 /* The client's address, as limits and logs know it (client_address.h). */

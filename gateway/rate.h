@@ -22,6 +22,10 @@ struct rate_bucket {
 /* Takes one token. Returns 0, or the milliseconds until there is one (nothing is taken then). */
 uint64_t rate_take(struct rate_bucket *, const struct rate *, uint64_t now_us)
     __attribute__((warn_unused_result));
+/* Milliseconds until there is a token, 0 when there is one. Takes nothing. */
+uint64_t rate_wait(const struct rate_bucket *, const struct rate *, uint64_t now_us);
+/* Takes so many tokens, more than there are too: the next one comes when all are paid back. */
+void rate_charge(struct rate_bucket *, const struct rate *, uint64_t tokens, uint64_t now_us);
 bool rate_is_full(const struct rate_bucket *, uint64_t now_us);
 
 /* Buckets of each user that has sessions here, or had and whose buckets are not full yet:

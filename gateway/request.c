@@ -234,6 +234,15 @@ struct slice request_parameter(const struct request *request, const char *name)
     return find(request->parameters, request->parameter_count, name);
 }
 
+size_t request_parameter_count(const struct request *request, const char *name)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < request->parameter_count; i++)
+        count += slice_is(request->parameters[i].name, name);
+    return count;
+}
+
 static bool find_in_list(struct slice list, bool (*visit)(struct slice, void *), void *arg)
 {
     const char *at = list.data, *end = list.data + list.length;

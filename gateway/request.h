@@ -37,6 +37,8 @@ int request_parse(struct request *, char *head, size_t length) __attribute__((wa
 /* The first header or parameter of that name; data is NULL when there is none. */
 struct slice request_header(const struct request *, const char *name);
 struct slice request_parameter(const struct request *, const char *name);
+/* How often a parameter of that name is there. */
+size_t request_parameter_count(const struct request *, const char *name);
 /* Calls visit for each element of a header's comma-separated lists, until it returns true: what is
  * returned. */
 bool request_list_find(const struct request *, const char *name,

@@ -203,7 +203,7 @@ static void on_open(void *owner, struct websocket *websocket)
                                 .user_connect = {.connection = session->id,
                                                  .user = session->user,
                                                  .protocol = session->protocol->id,
-                                                 .flags = session->flags,
+                                                 .flags = session_connection_flags(session),
                                                  .slot = session->slot}});
     admission_join(session);
     session->protocol->open(session);

@@ -31,6 +31,9 @@ enum session_close_reason {
 /* What may be dropped first when a connection does not keep up. */
 enum send_class { SEND_NORMAL, SEND_DROPPABLE };
 
+/* Flags from here on are a protocol's own notes of the upgrade: routers do not hear of them. */
+#define SESSION_FLAG_OWN (1ull << 32)
+
 struct session {
     /* First what the walk over all sessions looks at, each second. */
     struct session *next, *previous;
@@ -45,7 +48,7 @@ struct session {
     void *protocol_state;
     uint64_t id;       /* connection on the bus: counts from 1 in this process, never used again */
     struct slice user; /* of identity.user */
-    uint64_t flags;    /* enum connection_flag */
+    uint64_t flags;    /* enum connection_flag, and SESSION_FLAG_OWN and above */
     struct slice slot; /* owned: which of its user's connections by this protocol */
     struct identity identity;
     struct session_limits limits;
@@ -65,6 +68,12 @@ struct session {
     struct room_guest *room;
     unsigned queries; /* query.c: open ones */
 };
+
+/* Those that routers know: enum connection_flag. */
+static inline uint64_t session_connection_flags(const struct session *session)
+{
+    return session->flags & (SESSION_FLAG_OWN - 1);
+}
 
 struct websocket_upgrade;
 

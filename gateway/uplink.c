@@ -152,7 +152,7 @@ static void announce_session(struct session *session, void *arg)
                         .announced_connection = {.connection = session->id,
                                                  .user = session->user,
                                                  .protocol = session->protocol->id,
-                                                 .flags = session->flags,
+                                                 .flags = session_connection_flags(session),
                                                  .slot = session->slot,
                                                  .event = session->event,
                                                  .seen = deliveries_update_seen(

@@ -278,7 +278,9 @@ static void send_to(struct publication *publication, struct gateway *gateway, ui
     if (connections == 0)
         return;
     publication->recipients += connections;
-    publication->message.topic_message.exclude = left_out ? publish->connection : 0;
+    /* Also where it counts nothing of its own: endpoint topics have it without being asked. */
+    publication->message.topic_message.exclude =
+        gateway == publication->publisher && !publish->echo ? publish->connection : 0;
     gateway_say(gateway, &publication->message);
 }
 

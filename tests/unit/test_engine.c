@@ -823,7 +823,7 @@ static void recipients_are_exact(void **state)
             expect(G1, cases[i].g1, NULL);
             expect(G3, cases[i].g3, NULL);
             if (cases[i].g2)
-                expect(G2, "TOPIC_MESSAGE exclude=0 *", reply, NULL);
+                expect(G2, "TOPIC_MESSAGE exclude=1 *", reply, NULL);
             else
                 expect(G2, reply, NULL);
         }
@@ -859,7 +859,7 @@ static void the_publisher_is_left_out_unless_it_wants_an_echo(void **state)
         uint64_t matches, echo, own;
         const char *message, *reply;
     } cases[] = {
-        {0, 0, 2, "TOPIC_MESSAGE exclude=0 *", "* recipients=3"},
+        {0, 0, 2, "TOPIC_MESSAGE exclude=1 *", "* recipients=3"},
         {1, 0, 2, "TOPIC_MESSAGE exclude=1 *", "* recipients=2"},
         {1, 1, 2, "TOPIC_MESSAGE exclude=0 *", "* recipients=3"},
         {1, 0, 1, NULL, "* recipients=1"},

@@ -31,6 +31,22 @@ static void test_burst_then_rate(void **state)
     assert_int_equal(take_all(&bucket, 1000 * SECOND), 200);
 }
 
+static void test_debts_are_paid_back(void **state)
+{
+    struct rate_bucket bucket = {0};
+
+    (void)state;
+    assert_int_equal(rate_wait(&bucket, &rate, SECOND), 0);
+    rate_charge(&bucket, &rate, 500, SECOND);
+    /* 300 are owed, and one is asked for. */
+    assert_int_equal(rate_wait(&bucket, &rate, SECOND), 3010);
+    assert_int_equal(rate_take(&bucket, &rate, SECOND), 3010);
+    assert_int_equal(take_all(&bucket, SECOND + 3009000), 0);
+    assert_int_equal(take_all(&bucket, SECOND + 3010000), 1);
+    rate_charge(&bucket, &rate, 0, 100 * SECOND);
+    assert_int_equal(take_all(&bucket, 100 * SECOND), 200);
+}
+
 static void test_retry_after_is_true(void **state)
 {
     struct rate_bucket bucket = {0};
@@ -117,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_burst_then_rate),
+        cmocka_unit_test(test_debts_are_paid_back),
         cmocka_unit_test(test_retry_after_is_true),
         cmocka_unit_test(test_refusal_takes_nothing),
         cmocka_unit_test(test_users_share_a_bucket),
