@@ -344,6 +344,9 @@ static struct {
 } fake;
 
 struct metric gateway_metrics[GATEWAY_METRICS];
+struct histogram gateway_histograms[GATEWAY_HISTOGRAMS] = {
+    [GATEWAY_DELIVERY_SECONDS] = {.unit = 1e-3, .first = 1},
+};
 
 void uplink_send(struct uplink *uplink, uint32_t partition, const struct frame *frame)
 {
