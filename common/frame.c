@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <msgpack.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum field_kind { FIELD_U64, FIELD_STR, FIELD_BIN, FIELD_NUMBER, FIELD_U64S };
 
@@ -213,6 +214,26 @@ void frame_print(struct buffer *out, const struct frame *frame)
         buffer_appendf(out, " %s=", descriptor->fields[i].name);
         print_field(out, descriptor->fields[i].kind, field_const(frame, &descriptor->fields[i]));
     }
+}
+
+size_t frame_connections(const struct frame *frame, const uint64_t **connections)
+{
+    const struct frame_descriptor *descriptor = frame_find(frame->type);
+
+    for (size_t i = 0; descriptor && i < descriptor->field_count; i++) {
+        const struct frame_field *field = &descriptor->fields[i];
+        const void *value = field_const(frame, field);
+
+        if (field->kind == FIELD_U64 && strcmp(field->name, "connection") == 0) {
+            *connections = value;
+            return 1;
+        }
+        if (field->kind == FIELD_U64S && strcmp(field->name, "connections") == 0) {
+            *connections = ((const struct frame_u64s *)value)->values;
+            return ((const struct frame_u64s *)value)->count;
+        }
+    }
+    return 0;
 }
 
 struct frame_reader *frame_reader_create(void)

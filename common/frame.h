@@ -128,6 +128,8 @@ bool frame_parties(enum frame_type, enum frame_party *from, enum frame_party *to
 void frame_encode(struct buffer *, const struct frame *);
 /* Appends the frame in words, for logs and tools; bodies are shortened. */
 void frame_print(struct buffer *, const struct frame *);
+/* The connections it speaks of, as its gateway counts them; returns how many. */
+size_t frame_connections(const struct frame *, const uint64_t **connections);
 /* Every type in the order of frames.def; returns their count. */
 size_t frame_types(const enum frame_type **types);
 

@@ -1,5 +1,6 @@
 #include "gateway/downlink.h"
 
+#include "common/frame_log.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "gateway/claims.h"
@@ -277,6 +278,7 @@ static int run_frames(struct downlink *downlink, uint32_t partition, bool *conte
         if (handler == NULL)
             return -EBADMSG;
         *content |= handler->content;
+        frame_log("from", partition, downlink->gateway->bits, &frame);
         handler->run(downlink->gateway, partition, &frame);
         if (uplink_is_announcing(downlink->gateway->uplink, partition))
             return 0;

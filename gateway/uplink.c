@@ -1,6 +1,7 @@
 #include "gateway/uplink.h"
 
 #include "common/embed.h"
+#include "common/frame_log.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "gateway/delivery.h"
@@ -422,6 +423,7 @@ void uplink_send(struct uplink *uplink, uint32_t index, const struct frame *fram
         return;
     if (partition->waiting_ms == 0)
         partition->waiting_ms = now_ms(uplink);
+    frame_log("to", index, uplink->gateway->bits, frame);
     entries_add(partition->entries, frame);
     queue(partition);
 }

@@ -1,6 +1,7 @@
 #include "router/partition.h"
 
 #include "common/embed.h"
+#include "common/frame_log.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "router/ownership.h"
@@ -647,6 +648,9 @@ static void apply_inputs(struct partition *partition)
             break;
         entries++;
         observe_lag(partition, input);
+        if (log_enabled(LOG_LEVEL_DEBUG))
+            frame_log_entry("applied in", partition->number, frame_log_bits(input->source),
+                            input->frames);
         if (engine_apply(partition->engine, input->source, input->number, input->frames,
                          input->id.epoch) < 0)
             to_dead(partition, input);
