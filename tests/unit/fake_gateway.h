@@ -54,8 +54,6 @@ static struct {
     const char *query_ack;
 } fake;
 
-struct metric gateway_metrics[GATEWAY_METRICS];
-
 /* ---- frames to partitions ---- */
 
 static void fake_record(uint32_t partition, const struct frame *frame)

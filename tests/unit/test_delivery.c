@@ -343,7 +343,6 @@ static struct {
     uint64_t entry;
 } fake;
 
-struct metric gateway_metrics[GATEWAY_METRICS];
 struct histogram gateway_histograms[GATEWAY_HISTOGRAMS] = {
     [GATEWAY_DELIVERY_SECONDS] = {.unit = 1e-3, .first = 1},
 };
