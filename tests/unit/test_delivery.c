@@ -343,10 +343,6 @@ static struct {
     uint64_t entry;
 } fake;
 
-struct histogram gateway_histograms[GATEWAY_HISTOGRAMS] = {
-    [GATEWAY_DELIVERY_SECONDS] = {.unit = 1e-3, .first = 1},
-};
-
 void uplink_send(struct uplink *uplink, uint32_t partition, const struct frame *frame)
 {
     (void)uplink, (void)partition;
