@@ -39,6 +39,8 @@ static uint64_t charge(struct session_limits *limits, enum limit limit, uint64_t
     if (limit == LIMIT_ACK)
         return rate_take(&limits->acks, &ack_rate, now);
     wait_ms = rate_take(&limits->connection, &connection_rate, now);
+    if (limits->user == NULL)
+        return wait_ms;
     if (wait_ms == 0)
         wait_ms = take_shared(limits->user, OF_USER, now);
     if (wait_ms == 0 && own_buckets[limit] != SHARED)
@@ -66,7 +68,7 @@ static struct rate_bucket *own_bucket(struct session_limits *limits, enum limit 
         *rate = &ack_rate;
         return &limits->acks;
     }
-    if (own_buckets[limit] == SHARED)
+    if (own_buckets[limit] == SHARED || limits->user == NULL)
         return NULL;
     *rate = &shared_rates[own_buckets[limit]];
     return &rate_user_buckets(limits->user)[own_buckets[limit]];

@@ -21,7 +21,7 @@ enum limit {
 
 struct session_limits {
     struct rate_bucket connection, acks;
-    struct rate_user *user;
+    struct rate_user *user; /* NULL while the session's user is not known */
 };
 
 /* Takes one of the limit's tokens. Returns 0, or the milliseconds after which to try again: the
@@ -38,7 +38,7 @@ uint64_t admission_take_all(struct session *, const size_t counts[LIMITS])
     __attribute__((warn_unused_result));
 /* Whether the user may connect once more now: 10/s, burst 100. False is counted. */
 bool admission_connect(struct gateway *, struct slice user);
-/* Of a session's life: called by session.c. */
+/* Of a session's life: called by session.c, when its user is known and when it ends. */
 void admission_join(struct session *);
 void admission_leave(struct session *);
 

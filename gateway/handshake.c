@@ -107,21 +107,36 @@ void handshake_refuse(struct handshake *handshake, int status, const char *why)
     free(handshake);
 }
 
+/* Why nobody more, or not this user, can be taken at the moment; NULL: he can. */
+static const char *why_not(struct gateway *gateway, const struct identity *identity)
+{
+    uint32_t partition;
+
+    if (identity->user == NULL)
+        return sessions_unidentified(gateway->sessions) < (size_t)gateway->settings.unidentified
+                   ? NULL
+                   : "too many connections have not authenticated yet";
+    partition = partition_of(&gateway->deployment, slice_text(identity->user));
+    return uplink_has_credit(gateway->uplink, partition) || gateway_can_free(gateway)
+               ? NULL
+               : "the service cannot take this user at the moment";
+}
+
 void handshake_accept(struct handshake *handshake, struct identity *identity, uint64_t flags,
                       struct slice slot)
 {
     struct gateway *gateway = handshake->gateway;
     struct arrival *arrival = handshake->arrival;
-    uint32_t partition = partition_of(&gateway->deployment, slice_text(identity->user));
+    const char *obstacle = why_not(gateway, identity);
     struct websocket_upgrade upgrade = {
         .key = handshake_header(handshake, "sec-websocket-key"),
         .subprotocol = handshake->subprotocol,
         .rest = arrival_rest(arrival),
     };
 
-    if (!uplink_has_credit(gateway->uplink, partition) && !gateway_can_free(gateway)) {
+    if (obstacle) {
         identity_finish(identity);
-        handshake_refuse(handshake, 503, "the service cannot take this user at the moment");
+        handshake_refuse(handshake, 503, obstacle);
         return;
     }
     sessions_adopt(gateway->sessions, arrival_detach(arrival), &upgrade, handshake->protocol,

@@ -35,8 +35,9 @@ void handshake_address(struct handshake *, char text[CLIENT_ADDRESS_SIZE]);
  * there is none.
  */
 struct slice handshake_token(struct handshake *);
-/* identity is moved (verifier.h). flags: enum connection_flag. slot: see CONNECTION_FLAG_REPLACE;
- * may be empty. */
+/* identity is moved (verifier.h); without a user it is said later (session_identify), or the
+ * upgrade is answered 503 when too many have not said it yet. flags: enum connection_flag. slot:
+ * see CONNECTION_FLAG_REPLACE; may be empty. */
 void handshake_accept(struct handshake *, struct identity *identity, uint64_t flags,
                       struct slice slot);
 /* Answers with an HTTP status (401, 403, 404, 426, 503 …) and a JSON body that says why. */

@@ -20,6 +20,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
 /* Descriptors that are no clients': Redis, the loop, files; and newcomers, who are answered 503
@@ -63,11 +64,22 @@ static void raise_descriptor_limit(struct settings *settings)
         settings->connections = (int64_t)(limit.rlim_cur - DESCRIPTOR_RESERVE);
 }
 
+static int check_settings(const struct settings *settings, struct buffer *error)
+{
+    if (strcmp(settings->callie_offline, "discard") == 0 ||
+        strcmp(settings->callie_offline, "store") == 0)
+        return 0;
+    buffer_append_text(error, "TRUNKLINE_CALLIE_OFFLINE: must be discard or store");
+    return -1;
+}
+
 static int on_start(struct process *process, struct buffer *error)
 {
     struct program *program = (struct program *)process;
     struct gateway *gateway = &program->gateway;
 
+    if (check_settings(&process->settings, error) < 0)
+        return -1;
     gateway->loop = &process->loop;
     gateway->settings = process->settings;
     gateway->bus = process->bus;

@@ -33,7 +33,8 @@ struct protocol {
 
     /* Says who asks, now or later: must end in one handshake_accept or handshake_refuse. */
     void (*identify)(struct handshake *);
-    /* The connection is established and known to its partition: sends the welcome. */
+    /* The connection is established and, if its user is known, so is it to its partition: sends the
+     * welcome. */
     void (*open)(struct session *);
     /* One whole message of the client. text is valid UTF-8. */
     void (*on_text)(struct session *, struct slice message);
@@ -67,6 +68,8 @@ struct protocol {
        second while the client is silent for ping_after_ms: heartbeats in the protocol's own form,
        token expiry. now_ms: loop time. May close the session. */
     void (*on_tick)(struct session *, uint64_t now_ms);
+    /* The gateway goes away and closes the session next: a word of it before. May be NULL. */
+    void (*on_drain)(struct session *);
     /* The connection has ended; protocol_state is freed after it. May be NULL. */
     void (*close)(struct session *);
 };

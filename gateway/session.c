@@ -47,6 +47,7 @@ struct record {
     TAILQ_ENTRY(record) gone;
     bool is_dirty, is_watched, is_closing;
     bool opened;     /* protocol->open was called */
+    bool connected;  /* USER_CONNECT was sent */
     bool close_sent; /* nothing may be written any more */
     int close_code;
     char *close_text;
@@ -75,6 +76,7 @@ struct sessions {
     size_t agenda_capacity;
     uint64_t last_id;
     size_t records;
+    size_t unidentified; /* of them */
     struct record_list dirty, watched, closing, gone;
     uv_timer_t timer;
     unsigned tick;
@@ -152,6 +154,47 @@ static void unlink_record(struct sessions *sessions, struct session *session)
     *(session->next ? &session->next->previous : &sessions->last) = session->previous;
 }
 
+/* ---- whose session it is ---- */
+
+/* Of a session that has none yet. */
+static void set_identity(struct record *record, struct identity *identity)
+{
+    struct session *session = &record->session;
+
+    session->identity = *identity;
+    *identity = (struct identity){0};
+    session->user = slice_text(session->identity.user);
+    session->partition = SESSION_NOWHERE;
+    if (session_is_identified(session))
+        session->partition = partition_of(&session->gateway->deployment, session->user);
+}
+
+static void connect_user(struct record *record)
+{
+    struct session *session = &record->session;
+
+    record->connected = true;
+    uplink_send(session->gateway->uplink, session->partition,
+                &(struct frame){.type = FRAME_USER_CONNECT,
+                                .user_connect = {.connection = session->id,
+                                                 .user = session->user,
+                                                 .protocol = session->protocol->id,
+                                                 .flags = session_connection_flags(session),
+                                                 .slot = session->slot}});
+    admission_join(session);
+}
+
+void session_identify(struct session *session, struct identity *identity)
+{
+    struct record *record = record_of(session);
+
+    assert(session->state == SESSION_OPEN && !session_is_identified(session) && identity->user);
+    set_identity(record, identity);
+    sessions_of(record)->unidentified--;
+    session_tick_soon(session);
+    connect_user(record);
+}
+
 /* ---- life ---- */
 
 void sessions_adopt(struct sessions *sessions, int descriptor,
@@ -164,10 +207,8 @@ void sessions_adopt(struct sessions *sessions, int descriptor,
     session->id = ++sessions->last_id;
     session->gateway = sessions->gateway;
     session->protocol = protocol;
-    session->identity = *identity;
-    *identity = (struct identity){0};
-    session->user = slice_text(session->identity.user);
-    session->partition = partition_of(&sessions->gateway->deployment, session->user);
+    set_identity(record, identity);
+    sessions->unidentified += !session_is_identified(session);
     session->flags = flags;
     session->slot = slice_of(xmemdup0(slot.data, slot.length), slot.length);
     session->protocol_state = record->protocol_state;
@@ -179,6 +220,7 @@ void sessions_adopt(struct sessions *sessions, int descriptor,
 static void free_record(struct sessions *sessions, struct record *record)
 {
     unlink_record(sessions, &record->session);
+    sessions->unidentified -= !session_is_identified(&record->session);
     identity_finish(&record->session.identity);
     free((char *)record->session.slot.data);
     connection_drop(&record->connection);
@@ -198,14 +240,8 @@ static void on_open(void *owner, struct websocket *websocket)
     HASH_ADD(hh, sessions->by_id, session.id, sizeof(session->id), record);
     set_state(session, SESSION_OPEN);
     gateway_count(GATEWAY_CONNECTIONS_ACCEPTED, 1);
-    uplink_send(session->gateway->uplink, session->partition,
-                &(struct frame){.type = FRAME_USER_CONNECT,
-                                .user_connect = {.connection = session->id,
-                                                 .user = session->user,
-                                                 .protocol = session->protocol->id,
-                                                 .flags = session_connection_flags(session),
-                                                 .slot = session->slot}});
-    admission_join(session);
+    if (session_is_identified(session))
+        connect_user(record);
     session->protocol->open(session);
 }
 
@@ -220,7 +256,8 @@ static void end_session(struct record *record)
     if (session->state == SESSION_OPEN) /* nobody sends to it on its way out */
         set_state(session, SESSION_CLOSING);
     if (record->opened) {
-        deliveries_session_closed(session->gateway->deliveries, session);
+        if (record->connected)
+            deliveries_session_closed(session->gateway->deliveries, session);
         HASH_DEL(sessions_of(record)->by_id, record);
         topics_session_closed(session->gateway->topics, session);
         rooms_session_closed(session->gateway->rooms, session);
@@ -519,6 +556,12 @@ static void visit(struct session *session, uint64_t now)
 
     if (session->state != SESSION_OPEN)
         return;
+    /* It has its own, shorter patience, and is told why. */
+    if (!session_is_identified(session)) {
+        if (now >= session->tick_due_ms)
+            session->protocol->on_tick(session, now);
+        return;
+    }
     silent = silence(record_of(session), now);
     if (silent >= (uint64_t)settings->silence_max_ms) {
         session_close(session, SESSION_CLOSE_SILENT, NULL);
@@ -535,6 +578,8 @@ static uint64_t next_look(const struct session *session, uint64_t now)
 {
     uint64_t ping_ms = session->heard_ms + (uint64_t)session->gateway->settings.ping_after_ms;
 
+    if (session->state == SESSION_OPEN && !session_is_identified(session))
+        return session->tick_due_ms;
     if (session->state != SESSION_OPEN || ping_ms <= now)
         return now;
     return session->tick_due_ms < ping_ms ? session->tick_due_ms : ping_ms;
@@ -676,6 +721,11 @@ void sessions_each(struct sessions *sessions, void (*visit_one)(struct session *
             visit_one(session, arg);
 }
 
+size_t sessions_unidentified(const struct sessions *sessions)
+{
+    return sessions->unidentified;
+}
+
 size_t sessions_count(const struct sessions *sessions)
 {
     return HASH_COUNT(sessions->by_id);
@@ -705,6 +755,8 @@ static void on_drain(uv_timer_t *timer)
     for (struct session *session = sessions->first; session && left > 0; session = session->next) {
         if (session->state != SESSION_OPEN)
             continue;
+        if (session->protocol->on_drain)
+            session->protocol->on_drain(session);
         session_close(session, SESSION_CLOSE_RESTART, NULL);
         left--;
     }

@@ -28,6 +28,9 @@ enum session_close_reason {
     SESSION_CLOSE_TOKEN,        /* 4401 */
 };
 
+/* The partition of a session whose user is not known yet: none. */
+#define SESSION_NOWHERE UINT32_MAX
+
 /* What may be dropped first when a connection does not keep up. */
 enum send_class { SEND_NORMAL, SEND_DROPPABLE };
 
@@ -38,7 +41,7 @@ struct session {
     /* First what the walk over all sessions looks at, each second. */
     struct session *next, *previous;
     enum session_state state;
-    uint32_t partition;   /* of the user */
+    uint32_t partition;   /* of the user; SESSION_NOWHERE while it has none */
     uint64_t heard_ms;    /* loop time (uv_now) of the last byte from the client */
     uint64_t pinged_ms;   /* loop time of our last ping; 0: none since heard_ms */
     uint64_t tick_due_ms; /* loop time when protocol->on_tick wants to be called; set there */
@@ -47,7 +50,7 @@ struct session {
 
     void *protocol_state;
     uint64_t id;       /* connection on the bus: counts from 1 in this process, never used again */
-    struct slice user; /* of identity.user */
+    struct slice user; /* of identity.user; empty while it is not known */
     uint64_t flags;    /* enum connection_flag, and SESSION_FLAG_OWN and above */
     struct slice slot; /* owned: which of its user's connections by this protocol */
     struct identity identity;
@@ -82,10 +85,26 @@ void sessions_destroy(struct sessions **);
 /* Before destroying it: the library's handles close in the loop's next turns. Sessions that are
  * left end without a word. */
 void sessions_stop(struct sessions *);
-/* Makes a session of an upgrade that was accepted. descriptor and identity are taken over; slot is
- * copied. */
+/*
+ * Makes a session of an upgrade that was accepted. descriptor and identity are taken over; slot is
+ * copied. An identity without a user is one who has not said yet who he is: no router hears of the
+ * session before session_identify.
+ */
 void sessions_adopt(struct sessions *, int descriptor, const struct websocket_upgrade *,
                     const struct protocol *, struct identity *, uint64_t flags, struct slice slot);
+/*
+ * Now it is known whose session it is: moves identity into it and tells the user's partition. Once,
+ * and only of a session without a user that is open. Its protocol closes a session that takes too
+ * long (settings.unidentified_ms); until then it gets no messages and has the limits of a
+ * connection only.
+ */
+void session_identify(struct session *, struct identity *);
+static inline bool session_is_identified(const struct session *session)
+{
+    return session->user.length > 0;
+}
+/* Sessions whose user is not known, from the upgrade on; at most settings.unidentified. */
+size_t sessions_unidentified(const struct sessions *);
 /* Closes all with SESSION_CLOSE_RESTART, in batches over one to two seconds so that they do not all
  * come back at once. done is called when none is left. */
 void sessions_drain(struct sessions *, void (*done)(void *arg), void *arg);

@@ -136,7 +136,7 @@ static void send_everybody(struct session *session, void *arg)
 {
     const struct everybody *everybody = arg;
 
-    if (session != everybody->fanout->exclude &&
+    if (session != everybody->fanout->exclude && session_is_identified(session) &&
         (everybody->only == NULL || session->protocol == everybody->only))
         send_one(everybody->fanout, session);
 }
