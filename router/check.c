@@ -68,7 +68,7 @@ static void check_window(const struct user *user)
 static void check_connections(const struct user *user)
 {
     const struct connection *connection;
-    size_t count = 0, acks = 0;
+    size_t count = 0, acks = 0, visible = 0;
 
     LIST_FOREACH(connection, &user->connections, of_user)
     {
@@ -77,10 +77,12 @@ static void check_connections(const struct user *user)
              "connection is in its gateway", user);
         count++;
         acks += (connection->flags & CONNECTION_FLAG_ACK) != 0;
+        visible += !(connection->flags & CONNECTION_FLAG_HIDDEN);
     }
     must(count == user->connection_count && acks == user->ack_count, "connection_count", user);
-    must(count == 0 || user->status != PRESENCE_OFFLINE, "connected and offline", user);
-    must(count == 0 || user->grace_ms == 0, "connected and on grace", user);
+    must(visible == user->visible_count, "visible_count", user);
+    must(visible == 0 || user->status != PRESENCE_OFFLINE, "connected and offline", user);
+    must(visible == 0 || user->grace_ms == 0, "connected and on grace", user);
 }
 
 void engine_check(const struct engine *engine)

@@ -25,6 +25,7 @@ struct engine *engine_create(const struct deployment *deployment, uint32_t parti
     engine->first_commit = true;
     TAILQ_INIT(&engine->idle);
     TAILQ_INIT(&engine->grace);
+    TAILQ_INIT(&engine->claims);
     TAILQ_INIT(&engine->pages);
     TAILQ_INIT(&engine->changed);
     TAILQ_INIT(&engine->remembered);
@@ -38,6 +39,7 @@ void engine_destroy(struct engine **engine)
         return;
     gateways_destroy(*engine);
     users_destroy(*engine);
+    claims_destroy(*engine);
     rooms_destroy(*engine);
     fanout_destroy(*engine);
     pattern_trie_destroy(&(*engine)->pattern_trie);
@@ -94,8 +96,14 @@ static void on_user_connect(struct engine *engine, struct gateway *gateway,
 {
     const struct frame_user_connect *connect = &frame->user_connect;
 
-    connection_on_connect(engine, gateway, connect->connection, connect->user, connect->protocol,
-                          connect->flags);
+    connection_on_connect(engine, gateway,
+                          &(struct arrival){
+                              .connection = connect->connection,
+                              .protocol = connect->protocol,
+                              .flags = connect->flags,
+                              .user = connect->user,
+                              .slot = connect->slot,
+                          });
 }
 
 static void on_announced_connection(struct engine *engine, struct gateway *gateway,
@@ -103,8 +111,17 @@ static void on_announced_connection(struct engine *engine, struct gateway *gatew
 {
     const struct frame_announced_connection *announced = &frame->announced_connection;
 
-    connection_on_connect(engine, gateway, announced->connection, announced->user,
-                          announced->protocol, announced->flags);
+    connection_on_connect(engine, gateway,
+                          &(struct arrival){
+                              .connection = announced->connection,
+                              .protocol = announced->protocol,
+                              .flags = announced->flags,
+                              .user = announced->user,
+                              .slot = announced->slot,
+                              .announced = true,
+                              .seen = announced->seen,
+                              .event = announced->event,
+                          });
 }
 
 static void on_connection_closed(struct engine *engine, struct gateway *gateway,
@@ -112,6 +129,20 @@ static void on_connection_closed(struct engine *engine, struct gateway *gateway,
 {
     connection_on_closed(engine, gateway, frame->connection_closed.connection,
                          frame->connection_closed.seen);
+}
+
+static void on_connection_visible(struct engine *engine, struct gateway *gateway,
+                                  const struct frame *frame)
+{
+    struct connection *connection = connection_find(gateway, frame->connection_visible.connection);
+
+    if (connection != NULL)
+        connection_set_visible(engine, connection, frame->connection_visible.visible != 0);
+}
+
+static void on_name_claim(struct engine *engine, struct gateway *gateway, const struct frame *frame)
+{
+    claim_on_asked(engine, gateway, &frame->name_claim);
 }
 
 static void on_output_written(struct engine *engine, struct gateway *gateway,
@@ -252,6 +283,8 @@ static const struct frame_handler frame_handlers[] = {
     {FRAME_GATEWAY_LEAVE, on_leave},
     {FRAME_USER_CONNECT, on_user_connect},
     {FRAME_CONNECTION_CLOSED, on_connection_closed},
+    {FRAME_CONNECTION_VISIBLE, on_connection_visible},
+    {FRAME_NAME_CLAIM, on_name_claim},
     {FRAME_OUTPUT_WRITTEN, on_output_written},
     {FRAME_MESSAGE_ACK, on_message_ack},
     {FRAME_TOPIC_COUNT, on_topic_count},
@@ -406,6 +439,7 @@ size_t engine_finish(struct engine *engine)
 {
     users_finish(engine);
     rooms_finish(engine);
+    claims_expire(engine);
     recent_finish(engine);
     gateways_finish(engine);
     forward_finish(engine);

@@ -235,6 +235,7 @@ void gateway_start_over(struct engine *engine, struct gateway *gateway,
 
 void gateway_remove(struct engine *engine, struct gateway *gateway)
 {
+    claims_forget_gateway(engine, gateway);
     HASH_DEL(engine->gateways, gateway);
     clear_records(gateway);
     buffer_finish(&gateway->output);
@@ -460,8 +461,7 @@ void gateways_destroy(struct engine *engine)
 
         HASH_ITER(hh, gateway->connections, connection, next_connection)
         {
-            HASH_DEL(gateway->connections, connection);
-            free(connection);
+            connection_destroy(connection);
         }
         fanout_forget_gateway(engine, gateway);
         rooms_forget_gateway(engine, gateway);

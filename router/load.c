@@ -65,12 +65,9 @@ void engine_load_connection(struct engine *engine, struct slice id, struct slice
                             struct slice value)
 {
     struct gateway *gateway = gateway_find(engine, id);
-    uint64_t protocol = load_u64(load_word(&value));
-    uint64_t flags = load_u64(load_word(&value));
 
-    if (gateway != NULL && value.length)
-        connection_add(engine, gateway, load_u64(connection), user_get(engine, value), protocol,
-                       flags);
+    if (gateway != NULL)
+        connection_load(engine, gateway, load_u64(connection), value);
 }
 
 void engine_load_subscription(struct engine *engine, struct slice id, struct slice field,
@@ -215,9 +212,9 @@ void engine_user(struct engine *engine, struct slice id, const struct engine_fie
         load_field(user, &fields[i]);
     /* A status without a connection, and nobody waiting to end it, is left over from a Redis that
      * lost the rest. */
-    if (user->connection_count == 0 && user->grace_ms == 0)
+    if (user->visible_count == 0 && user->grace_ms == 0)
         user->status = PRESENCE_OFFLINE;
-    else if (user->status == PRESENCE_OFFLINE && user->connection_count)
+    else if (user->status == PRESENCE_OFFLINE && user->visible_count)
         user->status = PRESENCE_ONLINE;
     user->window_complete = user->mailbox_count == 0;
     if (engine->loading)

@@ -400,7 +400,7 @@ void mailbox_page(struct engine *engine, struct user *user)
 static void accept_offline(struct engine *engine, struct user *user, struct message *message,
                            struct frame_direct_reply *reply)
 {
-    if (message->policy != DELIVERY_STORE) {
+    if (message->policy != DELIVERY_STORE || user->guest) {
         reply->status = DIRECT_DISCARDED;
     } else if (mailbox_full(engine, user)) {
         engine->counters.mailbox_full++;
@@ -563,6 +563,22 @@ static void discard(struct engine *engine, struct user *user, const struct messa
     discard_tell(engine, user, message);
 }
 
+/* Of a guest nothing stays, not even what was to be kept. */
+static void forget_guest(struct engine *engine, struct user *user)
+{
+    struct message *message;
+
+    while ((message = TAILQ_FIRST(&user->pending)) != NULL) {
+        discard_tell(engine, user, message);
+        pending_remove(engine, user, message);
+    }
+    if (user->mailbox_count)
+        effects_open(engine->effects, EFFECT_DEL, user_mailbox_key(engine, user), 0);
+    user->mailbox_count = user->mailbox_bytes = 0;
+    user_mailbox_changed(engine, user);
+    window_clear(user);
+}
+
 /* The last connection goes: what is unconfirmed waits in the mailbox. */
 static void pending_to_mailbox(struct engine *engine, struct user *user)
 {
@@ -607,7 +623,11 @@ void mailbox_on_closed(struct engine *engine, struct user *user, struct connecti
         next = TAILQ_NEXT(message, link);
         close_target(engine, user, message, connection, seen);
     }
-    if (user->connection_count == 1)
+    if (user->connection_count > 1)
+        return;
+    if (user->guest)
+        forget_guest(engine, user);
+    else
         pending_to_mailbox(engine, user);
 }
 

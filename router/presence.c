@@ -158,6 +158,7 @@ void presence_on_connect(struct engine *engine, struct user *user)
     tell_watchers(engine, user);
 }
 
+/* The last that makes him present. */
 void presence_on_last_closed(struct engine *engine, struct user *user)
 {
     user->last_seen_ms = engine->now_ms;
@@ -175,7 +176,7 @@ void presence_on_set(struct engine *engine, struct user *user, struct slice stat
 {
     enum presence_status wanted = presence_parse(status);
 
-    if (wanted == PRESENCE_OFFLINE)
+    if (wanted == PRESENCE_OFFLINE || user->visible_count == 0)
         return;
     if (wanted == user->status && slice_equal(metadata, user->presence_metadata))
         return;

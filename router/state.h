@@ -101,8 +101,11 @@ struct connection {
     struct gateway *gateway;
     struct user *user;
     uint64_t protocol, flags;
+    uint64_t event;    /* the last of its user's events that it was handed, when it came */
+    struct slice slot; /* in slot_text */
     LIST_ENTRY(connection) of_user;
     UT_hash_handle hh;
+    char slot_text[];
 };
 LIST_HEAD(connection_list, connection);
 
@@ -116,7 +119,8 @@ enum presence_status { PRESENCE_OFFLINE, PRESENCE_ONLINE, PRESENCE_AWAY, PRESENC
 struct user {
     bool loaded;
     struct connection_list connections;
-    size_t connection_count, ack_count;
+    bool guest; /* nothing is kept of him when he is not connected */
+    size_t connection_count, ack_count, visible_count;
 
     struct message_list pending; /* sent and unconfirmed, in order of numbers */
     size_t pending_count, pending_bytes;
@@ -173,12 +177,13 @@ struct engine {
     struct user *users;       /* hash by id */
     struct user_list idle;    /* in memory, needed by nobody; oldest first */
     size_t idle_count;
-    struct user_list grace;           /* by grace_ms */
-    struct user_list pages;           /* want a page */
-    struct watcher *watch_all;        /* gateways that follow everybody's presence */
-    struct topic *topics;             /* hash by name */
-    struct pattern_set *pattern_sets; /* hash by set */
-    struct pattern *patterns;         /* hash by name: of all sets */
+    struct user_list grace;               /* by grace_ms */
+    struct user_list pages;               /* want a page */
+    TAILQ_HEAD(claim_list, claim) claims; /* by time */
+    struct watcher *watch_all;            /* gateways that follow everybody's presence */
+    struct topic *topics;                 /* hash by name */
+    struct pattern_set *pattern_sets;     /* hash by set */
+    struct pattern *patterns;             /* hash by name: of all sets */
     struct pattern_trie *pattern_trie;
     uint64_t gatherings;       /* of what matches a topic */
     uint64_t patterns_version; /* rises when a count of a set changes between zero and not */
@@ -265,22 +270,43 @@ void user_remember_seen(struct engine *, struct user *, struct number number);
 void user_settle(struct engine *, struct user *);
 void users_finish(struct engine *);
 void users_destroy(struct engine *);
-struct connection *connection_find(struct gateway *, uint64_t id);
 /* The index of `mailbox:<id>` in this commit's effects. */
 uint32_t user_mailbox_key(struct engine *, struct user *);
+/* ---- connections.c ---- */
+/* What a gateway tells of a connection that comes. */
+struct arrival {
+    uint64_t connection, protocol, flags;
+    struct slice user, slot;
+    bool announced;     /* it was here before, for all its gateway knows; then: */
+    struct number seen; /* its Y */
+    uint64_t event;     /* the last event it was handed */
+};
+struct connection *connection_find(struct gateway *, uint64_t id);
 /* Whether it is the first of its user's connections at its gateway: with it, something is done once
  * for each gateway. */
 bool user_first_of_gateway(const struct user *, const struct connection *);
 /* Writes the ids of his connections there; returns how many. */
 size_t user_connections_at(const struct user *, const struct gateway *, uint64_t *ids);
-/* Adds without effects (also for loading). */
-struct connection *connection_add(struct engine *, struct gateway *, uint64_t id, struct user *,
-                                  uint64_t protocol, uint64_t flags);
+/* Its line in `conns:<g>`, as it is now. */
+void connection_write(struct engine *, const struct connection *);
+/* Loading: a line of `conns:<g>`. */
+void connection_load(struct engine *, struct gateway *, uint64_t id, struct slice line);
+/* Out of its gateway's table, without effects. */
+void connection_destroy(struct connection *);
 /* Handlers. */
-void connection_on_connect(struct engine *, struct gateway *, uint64_t id, struct slice user,
-                           uint64_t protocol, uint64_t flags);
+void connection_on_connect(struct engine *, struct gateway *, const struct arrival *);
 /* seen: Y, what the gateway knows to be with the client. */
 void connection_on_closed(struct engine *, struct gateway *, uint64_t id, struct number seen);
+/* Whether it makes its user present. */
+void connection_set_visible(struct engine *, struct connection *, bool visible);
+
+/* ---- claims.c: names asked for before the connection ---- */
+void claim_on_asked(struct engine *, struct gateway *, const struct frame_name_claim *);
+/* False when the name is kept for another gateway; one that was kept for this one is used up. */
+bool claim_take(struct engine *, const struct gateway *, struct slice user, uint64_t protocol);
+void claims_forget_gateway(struct engine *, const struct gateway *);
+void claims_expire(struct engine *);
+void claims_destroy(struct engine *);
 
 /* ---- mailbox.c: durable messages ---- */
 struct message *message_create(const struct frame_direct_message *, struct number number,

@@ -1,12 +1,11 @@
 /*
- * Users in memory and their connections. A user is needed while he is connected, something is on
- * its way to him, or somebody follows his presence; otherwise he waits in the idle list until room
- * is wanted. See state.h.
+ * Users in memory and what stands of them in `user:<id>`. A user is needed while he is connected,
+ * something is on its way to him, or somebody follows his presence; otherwise he waits in the idle
+ * list until room is wanted. See state.h.
  */
 #include "common/xalloc.h"
 #include "router/state.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct user *user_find(const struct engine *engine, struct slice id)
@@ -15,6 +14,13 @@ struct user *user_find(const struct engine *engine, struct slice id)
 
     HASH_FIND(hh, engine->users, id.data, id.length, user);
     return user;
+}
+
+static bool is_guest(struct slice id)
+{
+    static const char prefix[] = "guest:";
+
+    return id.length >= sizeof(prefix) - 1 && memcmp(id.data, prefix, sizeof(prefix) - 1) == 0;
 }
 
 struct user *user_get(struct engine *engine, struct slice id)
@@ -26,6 +32,7 @@ struct user *user_get(struct engine *engine, struct slice id)
     user = xcalloc(1, sizeof(*user) + id.length + 1);
     memcpy(user->id, id.data, id.length);
     user->id_length = id.length;
+    user->guest = is_guest(id);
     LIST_INIT(&user->connections);
     TAILQ_INIT(&user->pending);
     TAILQ_INIT(&user->window);
@@ -133,126 +140,6 @@ uint32_t user_mailbox_key(struct engine *engine, struct user *user)
     return user->mailbox_key;
 }
 
-/* ---- connections ---- */
-
-struct connection *connection_find(struct gateway *gateway, uint64_t id)
-{
-    struct connection *connection;
-
-    HASH_FIND(hh, gateway->connections, &id, sizeof(id), connection);
-    return connection;
-}
-
-bool user_first_of_gateway(const struct user *user, const struct connection *connection)
-{
-    const struct connection *other;
-
-    LIST_FOREACH(other, &user->connections, of_user)
-    {
-        if (other->gateway == connection->gateway)
-            return other == connection;
-    }
-    return false;
-}
-
-size_t user_connections_at(const struct user *user, const struct gateway *gateway, uint64_t *ids)
-{
-    const struct connection *connection;
-    size_t count = 0;
-
-    LIST_FOREACH(connection, &user->connections, of_user)
-    {
-        if (connection->gateway == gateway)
-            ids[count++] = connection->id;
-    }
-    return count;
-}
-
-struct connection *connection_add(struct engine *engine, struct gateway *gateway, uint64_t id,
-                                  struct user *user, uint64_t protocol, uint64_t flags)
-{
-    struct connection *connection = xcalloc(1, sizeof(*connection));
-
-    connection->id = id;
-    connection->gateway = gateway;
-    connection->user = user;
-    connection->protocol = protocol;
-    connection->flags = flags;
-    HASH_ADD(hh, gateway->connections, id, sizeof(connection->id), connection);
-    LIST_INSERT_HEAD(&user->connections, connection, of_user);
-    user->connection_count++;
-    if (flags & CONNECTION_FLAG_ACK)
-        user->ack_count++;
-    user_settle(engine, user);
-    return connection;
-}
-
-static void write_connection(struct engine *engine, const struct connection *connection)
-{
-    char field[24], value[48];
-    int field_length = snprintf(field, sizeof(field), "%llu", (unsigned long long)connection->id);
-    int head_length =
-        snprintf(value, sizeof(value), "%llu %llu ", (unsigned long long)connection->protocol,
-                 (unsigned long long)connection->flags);
-    struct buffer text = {0};
-
-    buffer_append(&text, value, (size_t)head_length);
-    buffer_append_slice(&text, user_slice(connection->user));
-    effects_hset(engine->effects,
-                 effects_key(engine->effects, "conns", slice_text(connection->gateway->id)),
-                 slice_of(field, (size_t)field_length), buffer_slice(&text));
-    buffer_finish(&text);
-}
-
-void connection_on_connect(struct engine *engine, struct gateway *gateway, uint64_t id,
-                           struct slice user_id, uint64_t protocol, uint64_t flags)
-{
-    struct connection *connection;
-    struct user *user;
-
-    if (connection_find(gateway, id) != NULL)
-        return;
-    user = user_get(engine, user_id);
-    if (user->connection_count >= engine->limits.user_connections) {
-        gateway_say(gateway,
-                    &(struct frame){.type = FRAME_CONNECTION_REFUSED,
-                                    .connection_refused = {.connection = id, .close_code = 1008}});
-        return;
-    }
-    connection = connection_add(engine, gateway, id, user, protocol, flags);
-    write_connection(engine, connection);
-    presence_on_connect(engine, user);
-    mailbox_on_connect(engine, user, connection);
-}
-
-void connection_on_closed(struct engine *engine, struct gateway *gateway, uint64_t id,
-                          struct number seen)
-{
-    struct connection *connection = connection_find(gateway, id);
-    struct user *user;
-    char field[24];
-    int length;
-
-    if (connection == NULL)
-        return;
-    user = connection->user;
-    if (connection->flags & CONNECTION_FLAG_ACK)
-        user->ack_count--;
-    mailbox_on_closed(engine, user, connection, seen);
-    LIST_REMOVE(connection, of_user);
-    user->connection_count--;
-    HASH_DEL(gateway->connections, connection);
-    length = snprintf(field, sizeof(field), "%llu", (unsigned long long)id);
-    effects_hdel(engine->effects, effects_key(engine->effects, "conns", slice_text(gateway->id)),
-                 slice_of(field, (size_t)length));
-    free(connection);
-    if (user->connection_count == 0)
-        presence_on_last_closed(engine, user);
-    else
-        mailbox_page(engine, user); /* only now: nothing more goes to the one that is closed */
-    user_settle(engine, user);
-}
-
 /* ---- records ---- */
 
 static void u64_field(struct effects *effects, const char *name, uint64_t value)
@@ -267,6 +154,11 @@ static void write_record(struct engine *engine, struct user *user)
     uint32_t key = effects_key(effects, "user", user_slice(user));
     size_t pairs = (user->record_changed ? 3 : 0) + (user->mailbox_changed ? 2 : 0);
 
+    if (user->guest && user->connection_count == 0 && user->status == PRESENCE_OFFLINE) {
+        effects_open(effects, EFFECT_DEL, key, 0);
+        user->record_changed = user->mailbox_changed = false;
+        return;
+    }
     effects_open(effects, EFFECT_HSET, key, pairs * 2);
     if (user->record_changed) {
         effects_text(effects, slice_text("status"));

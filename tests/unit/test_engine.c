@@ -35,7 +35,7 @@ static void a_connection_is_known_until_it_is_closed(void **state)
     (void)state;
     connect_user(G1, 7, "bob");
     turn();
-    expect_field("conns", gateway_id(G1), "7", "3 0 bob");
+    expect_field("conns", gateway_id(G1), "7", "3 0 0 bob");
     expect_field("user", T("bob"), "status", "online");
     assert_int_equal(sizes().connections, 1);
     connect_user(G1, 7, "bob");
@@ -1139,9 +1139,9 @@ static void an_announcement_replaces_everything(void **state)
     count_topic(G2, "u", 1);
     end_announcement(G2);
     expect(G2, "GATEWAY_ANNOUNCED nonce=2", "MESSAGE_DELIVERY connections=[1] * id=\"m1\" *", NULL);
-    expect_field("conns", gateway_id(G2), "1", "3 0 bob");
+    expect_field("conns", gateway_id(G2), "1", "3 0 0 bob");
     expect_field("conns", gateway_id(G2), "2", "");
-    expect_field("conns", gateway_id(G2), "3", "3 0 erin");
+    expect_field("conns", gateway_id(G2), "3", "3 0 0 erin");
     expect_field("subs", gateway_id(G2), "=t", "");
     expect_field("subs", gateway_id(G2), "=u", "1");
     expect_field("subs", gateway_id(G2), "?dave", "");
@@ -1194,8 +1194,8 @@ static void an_announcement_comes_in_chunks(void **state)
     end_announcement(G2);
     expect(G2, "GATEWAY_ANNOUNCED nonce=5", NULL);
     assert_int_equal(field_count("conns", G2), 3);
-    expect_field("conns", gateway_id(G2), "2", "3 0 carol");
-    expect_field("conns", gateway_id(G2), "4", "3 0 erin");
+    expect_field("conns", gateway_id(G2), "2", "3 0 0 carol");
+    expect_field("conns", gateway_id(G2), "4", "3 0 0 erin");
 }
 
 /* A mailbox is lost to a user of whom nothing was fetched. */

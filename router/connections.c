@@ -1,0 +1,261 @@
+/*
+ * Connections of users, as their gateways tell of them: which there are, which of them make their
+ * user present, and those that stand in each other's way (slots, names in use: claims.c). Each has
+ * its line in `conns:<g>`. See state.h.
+ */
+#include "common/xalloc.h"
+#include "router/state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct connection *connection_find(struct gateway *gateway, uint64_t id)
+{
+    struct connection *connection;
+
+    HASH_FIND(hh, gateway->connections, &id, sizeof(id), connection);
+    return connection;
+}
+
+bool user_first_of_gateway(const struct user *user, const struct connection *connection)
+{
+    const struct connection *other;
+
+    LIST_FOREACH(other, &user->connections, of_user)
+    {
+        if (other->gateway == connection->gateway)
+            return other == connection;
+    }
+    return false;
+}
+
+size_t user_connections_at(const struct user *user, const struct gateway *gateway, uint64_t *ids)
+{
+    const struct connection *connection;
+    size_t count = 0;
+
+    LIST_FOREACH(connection, &user->connections, of_user)
+    {
+        if (connection->gateway == gateway)
+            ids[count++] = connection->id;
+    }
+    return count;
+}
+
+static struct connection *connection_add(struct engine *engine, struct gateway *gateway,
+                                         const struct arrival *arrival)
+{
+    struct connection *connection = xcalloc(1, sizeof(*connection) + arrival->slot.length);
+    struct user *user = user_get(engine, arrival->user);
+
+    connection->id = arrival->connection;
+    connection->gateway = gateway;
+    connection->user = user;
+    connection->protocol = arrival->protocol;
+    connection->flags = arrival->flags;
+    connection->event = arrival->event;
+    connection->slot = slice_of(connection->slot_text, arrival->slot.length);
+    if (arrival->slot.length)
+        memcpy(connection->slot_text, arrival->slot.data, arrival->slot.length);
+    HASH_ADD(hh, gateway->connections, id, sizeof(connection->id), connection);
+    LIST_INSERT_HEAD(&user->connections, connection, of_user);
+    user->connection_count++;
+    user->ack_count += (connection->flags & CONNECTION_FLAG_ACK) != 0;
+    user->visible_count += !(connection->flags & CONNECTION_FLAG_HIDDEN);
+    user_settle(engine, user);
+    return connection;
+}
+
+void connection_destroy(struct connection *connection)
+{
+    HASH_DEL(connection->gateway->connections, connection);
+    free(connection);
+}
+
+/* ---- their lines ---- */
+
+static uint32_t connections_key(struct engine *engine, const struct gateway *gateway)
+{
+    return effects_key(engine->effects, "conns", slice_text(gateway->id));
+}
+
+static struct slice field_of(uint64_t id, char text[24])
+{
+    return slice_of(text, (size_t)snprintf(text, 24, "%" PRIu64, id));
+}
+
+/* "protocol flags event user", and behind a newline, which no user id has, the slot. */
+void connection_write(struct engine *engine, const struct connection *connection)
+{
+    struct buffer line = {0};
+    char field[24];
+
+    buffer_appendf(&line, "%" PRIu64 " %" PRIu64 " %" PRIu64 " ", connection->protocol,
+                   connection->flags, connection->event);
+    buffer_append_slice(&line, user_slice(connection->user));
+    if (connection->slot.length) {
+        buffer_append_byte(&line, '\n');
+        buffer_append_slice(&line, connection->slot);
+    }
+    effects_hset(engine->effects, connections_key(engine, connection->gateway),
+                 field_of(connection->id, field), buffer_slice(&line));
+    buffer_finish(&line);
+}
+
+static void forget_line(struct engine *engine, const struct connection *connection)
+{
+    char field[24];
+
+    effects_hdel(engine->effects, connections_key(engine, connection->gateway),
+                 field_of(connection->id, field));
+}
+
+void connection_load(struct engine *engine, struct gateway *gateway, uint64_t id, struct slice line)
+{
+    struct arrival arrival = {.connection = id};
+    const char *newline;
+
+    arrival.protocol = load_u64(load_word(&line));
+    arrival.flags = load_u64(load_word(&line));
+    arrival.event = load_u64(load_word(&line));
+    newline = line.length ? memchr(line.data, '\n', line.length) : NULL;
+    arrival.user = slice_of(line.data, newline ? (size_t)(newline - line.data) : line.length);
+    if (newline)
+        arrival.slot = slice_of(newline + 1, line.length - arrival.user.length - 1);
+    if (arrival.user.length)
+        connection_add(engine, gateway, &arrival);
+}
+
+/* ---- those in each other's way ---- */
+
+static void refuse(struct gateway *gateway, uint64_t id, uint64_t close_code)
+{
+    gateway_say(gateway, &(struct frame){
+                             .type = FRAME_CONNECTION_REFUSED,
+                             .connection_refused = {.connection = id, .close_code = close_code}});
+}
+
+/* The user's connection, but this one, by the same protocol; with REPLACE, in the same slot. */
+static struct connection *find_rival(const struct user *user, const struct arrival *arrival,
+                                     const struct connection *but)
+{
+    struct connection *other;
+
+    LIST_FOREACH(other, &user->connections, of_user)
+    {
+        if (other != but && other->protocol == arrival->protocol &&
+            ((arrival->flags & CONNECTION_FLAG_EXCLUSIVE) ||
+             slice_equal(other->slot, arrival->slot)))
+            return other;
+    }
+    return NULL;
+}
+
+static size_t count_replaced(const struct user *user, const struct arrival *arrival)
+{
+    const struct connection *other;
+    size_t count = 0;
+
+    LIST_FOREACH(other, &user->connections, of_user)
+    count += other->protocol == arrival->protocol && slice_equal(other->slot, arrival->slot);
+    return arrival->flags & CONNECTION_FLAG_REPLACE ? count : 0;
+}
+
+/* The code to refuse it with; 0: it may come. One that is announced while another stands in its
+ * place was replaced before, and has not heard of it. */
+static uint64_t reason_to_refuse(struct engine *engine, const struct gateway *gateway,
+                                 const struct user *user, const struct arrival *arrival)
+{
+    if (user->connection_count - count_replaced(user, arrival) >= engine->limits.user_connections)
+        return CONNECTION_OVER_LIMIT;
+    if ((arrival->flags & CONNECTION_FLAG_EXCLUSIVE) &&
+        (find_rival(user, arrival, NULL) != NULL ||
+         (!arrival->announced && !claim_take(engine, gateway, arrival->user, arrival->protocol))))
+        return CONNECTION_OVER_LIMIT;
+    if ((arrival->flags & CONNECTION_FLAG_REPLACE) && arrival->announced &&
+        find_rival(user, arrival, NULL) != NULL)
+        return CONNECTION_REPLACED;
+    return 0;
+}
+
+/* The older ones of its slot are as good as closed: what they had on its way goes to the new one,
+ * and their gateways' word that they are closed finds nothing. */
+static void replace_others(struct engine *engine, struct user *user, const struct arrival *arrival,
+                           const struct connection *connection)
+{
+    struct connection *other;
+
+    if (!(arrival->flags & CONNECTION_FLAG_REPLACE))
+        return;
+    while ((other = find_rival(user, arrival, connection)) != NULL) {
+        refuse(other->gateway, other->id, CONNECTION_REPLACED);
+        connection_on_closed(engine, other->gateway, other->id, (struct number){0});
+    }
+}
+
+/* ---- coming and going ---- */
+
+void connection_on_connect(struct engine *engine, struct gateway *gateway,
+                           const struct arrival *arrival)
+{
+    struct connection *connection;
+    struct user *user;
+    uint64_t refused;
+
+    if (connection_find(gateway, arrival->connection) != NULL)
+        return;
+    user = user_get(engine, arrival->user);
+    refused = reason_to_refuse(engine, gateway, user, arrival);
+    if (refused) {
+        refuse(gateway, arrival->connection, refused);
+        return;
+    }
+    connection = connection_add(engine, gateway, arrival);
+    connection_write(engine, connection);
+    if (!(connection->flags & CONNECTION_FLAG_HIDDEN))
+        presence_on_connect(engine, user);
+    mailbox_on_connect(engine, user, connection);
+    replace_others(engine, user, arrival, connection);
+}
+
+void connection_on_closed(struct engine *engine, struct gateway *gateway, uint64_t id,
+                          struct number seen)
+{
+    struct connection *connection = connection_find(gateway, id);
+    struct user *user;
+    bool visible;
+
+    if (connection == NULL)
+        return;
+    user = connection->user;
+    visible = !(connection->flags & CONNECTION_FLAG_HIDDEN);
+    user->ack_count -= (connection->flags & CONNECTION_FLAG_ACK) != 0;
+    mailbox_on_closed(engine, user, connection, seen);
+    LIST_REMOVE(connection, of_user);
+    user->connection_count--;
+    user->visible_count -= visible;
+    forget_line(engine, connection);
+    connection_destroy(connection);
+    if (visible && user->visible_count == 0)
+        presence_on_last_closed(engine, user);
+    if (user->connection_count)
+        mailbox_page(engine, user); /* only now: nothing more goes to the one that is closed */
+    user_settle(engine, user);
+}
+
+void connection_set_visible(struct engine *engine, struct connection *connection, bool visible)
+{
+    struct user *user = connection->user;
+
+    if (visible == !(connection->flags & CONNECTION_FLAG_HIDDEN))
+        return;
+    connection->flags ^= CONNECTION_FLAG_HIDDEN;
+    connection_write(engine, connection);
+    user->visible_count += visible ? 1 : -1;
+    if (visible)
+        presence_on_connect(engine, user);
+    else if (user->visible_count == 0)
+        presence_on_last_closed(engine, user);
+    user_settle(engine, user);
+}
