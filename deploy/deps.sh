@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 declare -A packages=(
     [build]="make gcc libc6-dev pkg-config libwebsockets-dev libwebsockets-evlib-uv libuv1-dev
              libhiredis-dev libmsgpack-c-dev|libmsgpack-dev libjwt-dev libssl-dev libargon2-dev
-             uthash-dev"
+             uthash-dev zlib1g-dev"
     [run]="redis-server curl python3-websockets"
     [test]="libcmocka-dev redis-server curl python3-pytest python3-websockets nodejs node-ws
             node-typescript"

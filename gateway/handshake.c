@@ -122,6 +122,19 @@ static const char *why_not(struct gateway *gateway, const struct identity *ident
                : "the service cannot take this user at the moment";
 }
 
+/* An offer that leaves the windows to us: one that asks for a smaller one of ours is passed over.
+ */
+static bool is_deflate_offer(struct slice element, void *arg)
+{
+    static const char name[] = "permessage-deflate", window[] = "server_max_window_bits";
+    size_t length = sizeof(name) - 1;
+
+    (void)arg;
+    return element.length >= length && memcmp(element.data, name, length) == 0 &&
+           (element.length == length || strchr("; \t", element.data[length])) &&
+           memmem(element.data, element.length, window, sizeof(window) - 1) == NULL;
+}
+
 void handshake_accept(struct handshake *handshake, struct identity *identity, uint64_t flags,
                       struct slice slot)
 {
@@ -131,6 +144,9 @@ void handshake_accept(struct handshake *handshake, struct identity *identity, ui
     struct websocket_upgrade upgrade = {
         .key = handshake_header(handshake, "sec-websocket-key"),
         .subprotocol = handshake->subprotocol,
+        .deflate = gateway->settings.deflate &&
+                   request_list_find(arrival_request(arrival), "sec-websocket-extensions",
+                                     is_deflate_offer, NULL),
         .rest = arrival_rest(arrival),
     };
 

@@ -1,8 +1,11 @@
 #include "gateway/message.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
+#define INFLATED_KEEP (256 * 1024)
 #define ASCII_MASK 0x8080808080808080u
 
 /* The ranges of the second byte make a form the shortest, and no surrogate (Unicode, table 3-7). */
@@ -59,14 +62,50 @@ bool message_is_utf8(struct slice text)
     return true;
 }
 
+/* RFC 7692, 7.2.2: what the sender left out of the end is put back. One inflater and one buffer for
+ * all: each message is by itself. */
+static int inflate_message(struct slice deflated, size_t limit, struct slice *text)
+{
+    static const unsigned char end[] = {0, 0, 0xff, 0xff};
+    static struct buffer inflated;
+    static z_stream stream;
+    static bool ready;
+    struct slice parts[] = {deflated, slice_of(end, sizeof(end))};
+
+    if (!ready && inflateInit2(&stream, -MAX_WBITS) != Z_OK)
+        abort(); /* no memory */
+    ready = true;
+    inflateReset(&stream);
+    buffer_reset(&inflated, INFLATED_KEEP);
+    /* A byte more than is allowed, to see that there is more. */
+    stream.next_out = (unsigned char *)buffer_reserve(&inflated, limit + 1);
+    stream.avail_out = (uInt)limit + 1;
+    for (size_t i = 0; i < 2; i++) {
+        int result;
+
+        stream.next_in = (unsigned char *)(uintptr_t)parts[i].data;
+        stream.avail_in = (uInt)parts[i].length;
+        result = inflate(&stream, Z_SYNC_FLUSH);
+        if (stream.avail_out == 0)
+            return -EMSGSIZE;
+        if (result != Z_OK && result != Z_BUF_ERROR)
+            return -EILSEQ;
+    }
+    inflated.length = limit + 1 - stream.avail_out;
+    *text = buffer_slice(&inflated);
+    return 0;
+}
+
 int message_add(struct message *message, const struct websocket_piece *piece, size_t limit,
                 struct slice *whole)
 {
     struct buffer *gathered = &message->gathered;
     struct slice text = piece->bytes;
 
-    if (piece->first)
+    if (piece->first) {
         buffer_finish(gathered);
+        message->deflated = piece->deflated;
+    }
     if (piece->bytes.length > limit - gathered->length ||
         piece->remaining > limit - gathered->length - piece->bytes.length)
         return -EMSGSIZE;
@@ -76,6 +115,12 @@ int message_add(struct message *message, const struct websocket_piece *piece, si
     }
     if (!piece->last)
         return 0;
+    if (message->deflated) {
+        int result = inflate_message(text, limit, &text);
+
+        if (result < 0)
+            return result;
+    }
     if (!piece->binary && !message_is_utf8(text))
         return -EILSEQ;
     *whole = text;

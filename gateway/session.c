@@ -210,6 +210,7 @@ void sessions_adopt(struct sessions *sessions, int descriptor,
     set_identity(record, identity);
     sessions->unidentified += !session_is_identified(session);
     session->flags = flags;
+    session->deflate = upgrade->deflate;
     session->slot = slice_of(xmemdup0(slot.data, slot.length), slot.length);
     session->protocol_state = record->protocol_state;
     session->heard_ms = now_ms(record);
@@ -427,6 +428,8 @@ bool session_send(struct session *session, struct wire *wire, enum send_class cl
 
     if (session->state != SESSION_OPEN)
         return false;
+    if (session->deflate)
+        wire = wire_deflate(wire);
     /* Much in one turn is not the peer's fault: only what the kernel does not take counts against
      * it. */
     if (!fits(record, wire, class) && connection_write(&record->connection) < 0)

@@ -52,6 +52,7 @@ struct session {
     uint64_t id;       /* connection on the bus: counts from 1 in this process, never used again */
     struct slice user; /* of identity.user; empty while it is not known */
     uint64_t flags;    /* enum connection_flag, and SESSION_FLAG_OWN and above */
+    bool deflate;      /* takes permessage-deflate */
     struct slice slot; /* owned: which of its user's connections by this protocol */
     struct identity identity;
     struct session_limits limits;

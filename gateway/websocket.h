@@ -21,6 +21,7 @@ struct websocket_piece {
     bool first;       /* of its message */
     bool last;
     bool binary;
+    bool deflated; /* of the first piece: the message is (RFC 7692) */
 };
 
 /* owner: what websocket_adopt was given. */
@@ -42,6 +43,7 @@ struct websocket_handlers {
 struct websocket_upgrade {
     struct slice key;         /* Sec-WebSocket-Key */
     struct slice subprotocol; /* to be echoed; may be empty */
+    bool deflate;             /* permessage-deflate, without context takeover on both sides */
     struct slice rest;        /* what came behind the request head */
 };
 

@@ -153,6 +153,10 @@ class Client:
         """One frame as it is, valid or not."""
         _run(self._socket.write_frame(True, opcode, payload))
 
+    def send_raw(self, data):
+        """Bytes behind the frames that were sent."""
+        _loop.call_soon_threadsafe(self._socket.transport.write, data)
+
     def send(self, kind, data, **fields):
         """Returns the id it was sent with: a fresh one unless given; None sends none."""
         fields.setdefault("id", f"id-{next(_ids)}")

@@ -159,10 +159,46 @@ static void test_memory_comes_back(void **state)
     assert_null(outbox.ring);
 }
 
+static void test_a_deflated_frame_is_made_once_and_shorter(void **state)
+{
+    char text[1000];
+    struct wire *wire, *deflated, *kept;
+
+    (void)state;
+    memset(text, 'a', sizeof(text));
+    wire = wire_create(WIRE_TEXT, slice_of(text, sizeof(text)));
+    deflated = wire_deflate(wire);
+    assert_ptr_equal(wire_deflate(wire), deflated);
+    assert_true(deflated->length < 100);
+    assert_int_equal((unsigned char)deflated->bytes[0], 0xc1);
+    kept = wire_ref(deflated);
+    wire_unref(&wire);
+    assert_int_equal(kept->references, 1);
+    wire_unref(&kept);
+}
+
+static void test_what_does_not_shrink_stays(void **state)
+{
+    struct wire *wire = text_wire("short");
+    unsigned char noise[400];
+    uint32_t random = 1;
+
+    (void)state;
+    assert_ptr_equal(wire_deflate(wire), wire);
+    wire_unref(&wire);
+    for (size_t i = 0; i < sizeof(noise); i++)
+        noise[i] = (unsigned char)((random = random * 1664525 + 1013904223) >> 24);
+    wire = wire_create(WIRE_BINARY, slice_of(noise, sizeof(noise)));
+    assert_ptr_equal(wire_deflate(wire), wire);
+    wire_unref(&wire);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_a_deflated_frame_is_made_once_and_shorter),
+        cmocka_unit_test(test_what_does_not_shrink_stays),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_frames_leave_in_order_and_whole),
         cmocka_unit_test(test_a_frame_longer_than_the_room),
