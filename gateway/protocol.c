@@ -1,5 +1,6 @@
 #include "gateway/protocol.h"
 
+#include "gateway/protocols/messaging.h"
 #include "gateway/protocols/realtime.h"
 
 #include <stddef.h>
@@ -9,6 +10,7 @@ extern const struct protocol PROTOCOL_MORE;
 #endif
 
 const struct protocol *const protocols[] = {
+    &protocol_messaging,
     &protocol_realtime,
 #ifdef PROTOCOL_MORE
     &PROTOCOL_MORE,
