@@ -2,6 +2,7 @@
 
 #include "gateway/protocols/messaging.h"
 #include "gateway/protocols/realtime.h"
+#include "gateway/protocols/simple.h"
 
 #include <stddef.h>
 
@@ -12,6 +13,7 @@ extern const struct protocol PROTOCOL_MORE;
 const struct protocol *const protocols[] = {
     &protocol_messaging,
     &protocol_realtime,
+    &protocol_simple,
 #ifdef PROTOCOL_MORE
     &PROTOCOL_MORE,
 #endif
