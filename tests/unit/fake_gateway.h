@@ -22,6 +22,7 @@
 #define FAKE_SESSIONS 16
 #define FAKE_FRAMES 20000
 #define FAKE_MESSAGES 512
+#define FAKE_QUERY 8
 #define FAKE_EVERYWHERE UINT32_MAX
 
 struct fake_frame {
@@ -48,10 +49,18 @@ static struct {
     bool can_free;
     enum verifier_result token_result;
     const char *token_user;
+    bool answered;
     int refused_status; /* of the last handshake; 0: accepted */
     uint64_t accepted_flags;
-    char accepted_slot[64];
+    char accepted_slot[64], accepted_user[160];
     const char *query_ack;
+    struct {
+        const char *name, *value;
+    } query[FAKE_QUERY]; /* the other parameters of the handshake */
+    const char *authorization;
+    bool no_token;
+    void (*on_abandoned)(void *arg);
+    void *on_abandoned_arg;
 } fake;
 
 /* ---- frames to partitions ---- */
@@ -241,14 +250,43 @@ struct gateway *handshake_gateway(struct handshake *handshake)
 struct slice handshake_token(struct handshake *handshake)
 {
     (void)handshake;
-    return slice_text("token");
+    return fake.no_token ? slice_of(NULL, 0) : slice_text("token");
 }
 
 struct slice handshake_query(struct handshake *handshake, const char *name)
 {
     (void)handshake;
-    (void)name;
-    return slice_text(fake.query_ack);
+    if (strcmp(name, "ack") == 0)
+        return slice_text(fake.query_ack);
+    for (size_t i = 0; i < FAKE_QUERY && fake.query[i].name; i++)
+        if (strcmp(fake.query[i].name, name) == 0)
+            return slice_text(fake.query[i].value);
+    return slice_of(NULL, 0);
+}
+
+size_t handshake_query_count(struct handshake *handshake, const char *name)
+{
+    size_t count = 0;
+
+    (void)handshake;
+    for (size_t i = 0; i < FAKE_QUERY && fake.query[i].name; i++)
+        count += strcmp(fake.query[i].name, name) == 0;
+    return count;
+}
+
+struct slice handshake_header(struct handshake *handshake, const char *name)
+{
+    (void)handshake;
+    if (fake.authorization && strcmp(name, "authorization") == 0)
+        return slice_text(fake.authorization);
+    return slice_of(NULL, 0);
+}
+
+void handshake_on_abandoned(struct handshake *handshake, void (*callback)(void *arg), void *arg)
+{
+    (void)handshake;
+    fake.on_abandoned = callback;
+    fake.on_abandoned_arg = arg;
 }
 
 void handshake_address(struct handshake *handshake, char text[CLIENT_ADDRESS_SIZE])
@@ -262,7 +300,9 @@ void handshake_accept(struct handshake *handshake, struct identity *identity, ui
 {
     (void)handshake;
     fake.refused_status = 0;
+    fake.answered = true;
     fake.accepted_flags = flags;
+    snprintf(fake.accepted_user, sizeof(fake.accepted_user), "%s", identity->user);
     snprintf(fake.accepted_slot, sizeof(fake.accepted_slot), "%.*s", (int)slot.length,
              slot.length ? slot.data : "");
     identity_finish(identity);
@@ -273,6 +313,7 @@ void handshake_refuse(struct handshake *handshake, int status, const char *why)
     (void)handshake;
     (void)why;
     fake.refused_status = status;
+    fake.answered = true;
 }
 
 /* ---- life ---- */
