@@ -29,6 +29,11 @@ local operations = {
     [11] = function(e) call('ZREM', KEYS[e[2]], e[3]) end,
     [12] = function(e) call('XADD', KEYS[e[2]], e[3], e[4], ARGV[7 + e[5]]) end,
     [13] = function(e) call('XADD', KEYS[e[2]], '*', 'g', e[3], 'n', e[4], 'f', ARGV[7 + e[5]]) end,
+    [20] = function(e) call('XADD', KEYS[e[2]], 'MAXLEN', unpack(e, 3)) end,
+    [21] = function(e)
+        call('ZADD', KEYS[e[2]], e[3], e[4])
+        call('ZREMRANGEBYRANK', KEYS[e[2]], '0', tostring(-1 - tonumber(e[5])))
+    end,
 }
 local attached = {[12] = true, [13] = true}
 

@@ -4,7 +4,7 @@
  * its line in `conns:<g>`. See state.h.
  */
 #include "common/xalloc.h"
-#include "router/state.h"
+#include "router/events.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -43,6 +43,75 @@ size_t user_connections_at(const struct user *user, const struct gateway *gatewa
     return count;
 }
 
+/* All of them in one list: those that get messages, then those that follow events. */
+static size_t collect(const struct user *user, enum user_connections which,
+                      const struct connection **list)
+{
+    const struct connection *connection;
+    size_t count = 0;
+
+    LIST_FOREACH(connection, &user->connections, of_user)
+    list[count++] = connection;
+    if (which == USER_MESSAGES)
+        return count;
+    LIST_FOREACH(connection, &user->followers, of_user)
+    {
+        if (connection->flags & CONNECTION_FLAG_FOLLOWING)
+            list[count++] = connection;
+    }
+    return count;
+}
+
+static const struct connection **collected(const struct user *user, enum user_connections which,
+                                           size_t *count)
+{
+    const struct connection **list =
+        xcalloc(user->connection_count + user->follower_count + 1, sizeof(struct connection *));
+
+    *count = collect(user, which, list);
+    return list;
+}
+
+void user_list(const struct user *user, enum user_connections which, struct buffer *pairs)
+{
+    size_t count;
+    const struct connection **list = collected(user, which, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t pair[2] = {list[i]->gateway->bits, list[i]->id};
+
+        buffer_append(pairs, pair, sizeof(pair));
+    }
+    free((void *)list);
+}
+
+void user_say(const struct user *user, enum user_connections which, const struct frame *frame,
+              struct frame_u64s *connections)
+{
+    size_t count;
+    const struct connection **list = collected(user, which, &count);
+    uint64_t *ids = xcalloc(count + 1, sizeof(*ids));
+
+    /* Those of one gateway at a time; what is said is taken out of the list. */
+    for (size_t i = 0; i < count; i++) {
+        struct gateway *gateway = list[i] ? list[i]->gateway : NULL;
+        size_t here = 0;
+
+        if (gateway == NULL)
+            continue;
+        for (size_t j = i; j < count; j++) {
+            if (list[j] == NULL || list[j]->gateway != gateway)
+                continue;
+            ids[here++] = list[j]->id;
+            list[j] = NULL;
+        }
+        *connections = (struct frame_u64s){.values = ids, .count = here};
+        gateway_say(gateway, frame);
+    }
+    free((void *)list);
+    free(ids);
+}
+
 static struct connection *connection_add(struct engine *engine, struct gateway *gateway,
                                          const struct arrival *arrival)
 {
@@ -59,8 +128,13 @@ static struct connection *connection_add(struct engine *engine, struct gateway *
     if (arrival->slot.length)
         memcpy(connection->slot_text, arrival->slot.data, arrival->slot.length);
     HASH_ADD(hh, gateway->connections, id, sizeof(connection->id), connection);
-    LIST_INSERT_HEAD(&user->connections, connection, of_user);
-    user->connection_count++;
+    if (connection->flags & CONNECTION_FLAG_EVENTS) {
+        LIST_INSERT_HEAD(&user->followers, connection, of_user);
+        user->follower_count++;
+    } else {
+        LIST_INSERT_HEAD(&user->connections, connection, of_user);
+        user->connection_count++;
+    }
     user->ack_count += (connection->flags & CONNECTION_FLAG_ACK) != 0;
     user->visible_count += !(connection->flags & CONNECTION_FLAG_HIDDEN);
     user_settle(engine, user);
@@ -167,7 +241,8 @@ static size_t count_replaced(const struct user *user, const struct arrival *arri
 static uint64_t reason_to_refuse(struct engine *engine, const struct gateway *gateway,
                                  const struct user *user, const struct arrival *arrival)
 {
-    if (user->connection_count - count_replaced(user, arrival) >= engine->limits.user_connections)
+    if (user->connection_count + user->follower_count - count_replaced(user, arrival) >=
+        engine->limits.user_connections)
         return CONNECTION_OVER_LIMIT;
     if ((arrival->flags & CONNECTION_FLAG_EXCLUSIVE) &&
         (find_rival(user, arrival, NULL) != NULL ||
@@ -196,6 +271,28 @@ static void replace_others(struct engine *engine, struct user *user, const struc
 
 /* ---- coming and going ---- */
 
+/* Following begins with EVENTS_FOLLOW; only one that is announced may be at it already. */
+static void begin_flags(struct connection *connection, const struct arrival *arrival)
+{
+    connection->flags &= ~(uint64_t)CONNECTION_BEHIND;
+    if (!arrival->announced || !(connection->flags & CONNECTION_FLAG_EVENTS))
+        connection->flags &= ~(uint64_t)CONNECTION_FLAG_FOLLOWING;
+}
+
+/* Out of its user's list. */
+static void leave_user(struct engine *engine, struct user *user, struct connection *connection,
+                       struct number seen)
+{
+    if (connection->flags & CONNECTION_FLAG_EVENTS) {
+        follow_on_closed(engine, connection);
+        user->follower_count--;
+    } else {
+        mailbox_on_closed(engine, user, connection, seen);
+        user->connection_count--;
+    }
+    LIST_REMOVE(connection, of_user);
+}
+
 void connection_on_connect(struct engine *engine, struct gateway *gateway,
                            const struct arrival *arrival)
 {
@@ -212,10 +309,16 @@ void connection_on_connect(struct engine *engine, struct gateway *gateway,
         return;
     }
     connection = connection_add(engine, gateway, arrival);
+    begin_flags(connection, arrival);
     connection_write(engine, connection);
     if (!(connection->flags & CONNECTION_FLAG_HIDDEN))
         presence_on_connect(engine, user);
-    mailbox_on_connect(engine, user, connection);
+    if (connection->flags & CONNECTION_FLAG_FOLLOWING)
+        follow_resume(engine, connection, arrival->event);
+    if (!(connection->flags & CONNECTION_FLAG_EVENTS)) {
+        follow_stop_draining(engine, user);
+        mailbox_on_connect(engine, user, connection);
+    }
     replace_others(engine, user, arrival, connection);
 }
 
@@ -231,9 +334,7 @@ void connection_on_closed(struct engine *engine, struct gateway *gateway, uint64
     user = connection->user;
     visible = !(connection->flags & CONNECTION_FLAG_HIDDEN);
     user->ack_count -= (connection->flags & CONNECTION_FLAG_ACK) != 0;
-    mailbox_on_closed(engine, user, connection, seen);
-    LIST_REMOVE(connection, of_user);
-    user->connection_count--;
+    leave_user(engine, user, connection, seen);
     user->visible_count -= visible;
     forget_line(engine, connection);
     connection_destroy(connection);

@@ -2,7 +2,7 @@
 
 #include "common/pattern_trie.h"
 #include "common/xalloc.h"
-#include "router/state.h"
+#include "router/events.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -30,6 +30,9 @@ struct engine *engine_create(const struct deployment *deployment, uint32_t parti
     TAILQ_INIT(&engine->changed);
     TAILQ_INIT(&engine->remembered);
     TAILQ_INIT(&engine->changed_members);
+    TAILQ_INIT(&engine->readers);
+    TAILQ_INIT(&engine->drains);
+    engine->conversations = conversations_create();
     return engine;
 }
 
@@ -41,6 +44,7 @@ void engine_destroy(struct engine **engine)
     users_destroy(*engine);
     claims_destroy(*engine);
     rooms_destroy(*engine);
+    conversations_destroy(*engine);
     fanout_destroy(*engine);
     pattern_trie_destroy(&(*engine)->pattern_trie);
     recent_destroy(&(*engine)->recent);
@@ -218,6 +222,16 @@ static uint64_t direct_hash(const struct frame_direct_message *direct)
     return recent_hash_add(hash, direct->metadata);
 }
 
+static void accept_direct(struct engine *engine, struct user *user,
+                          const struct frame_direct_message *direct,
+                          struct frame_direct_reply *reply)
+{
+    if (events_take_direct(engine, user, direct, reply))
+        return;
+    mailbox_accept(engine, user, message_create(direct, engine_next_number(engine), engine->now_ms),
+                   reply);
+}
+
 static void on_direct_message(struct engine *engine, struct gateway *gateway,
                               const struct frame *frame)
 {
@@ -242,9 +256,7 @@ static void on_direct_message(struct engine *engine, struct gateway *gateway,
         return;
     }
     engine->counters.direct_messages++;
-    mailbox_accept(engine, user_get(engine, direct->to),
-                   message_create(direct, engine_next_number(engine), engine->now_ms),
-                   &reply.direct_reply);
+    accept_direct(engine, user_get(engine, direct->to), direct, &reply.direct_reply);
     gateway_say(gateway, &reply);
     /* What was refused was not applied: it may be tried again. */
     if (direct->retry && reply.direct_reply.status != DIRECT_MAILBOX_FULL &&
@@ -269,6 +281,56 @@ static void on_presence_set(struct engine *engine, struct gateway *gateway,
     if (connection != NULL)
         presence_on_set(engine, connection->user, frame->presence_set.status,
                         frame->presence_set.metadata);
+}
+
+static void on_events_follow(struct engine *engine, struct gateway *gateway,
+                             const struct frame *frame)
+{
+    follow_on_request(engine, gateway, &frame->events_follow);
+}
+
+static void on_signal_send(struct engine *engine, struct gateway *gateway,
+                           const struct frame *frame)
+{
+    (void)gateway;
+    signals_on_send(engine, &frame->signal_send);
+}
+
+static void on_message_sent(struct engine *engine, struct gateway *gateway,
+                            const struct frame *frame)
+{
+    (void)gateway;
+    signals_on_sent(engine, &frame->message_sent);
+}
+
+static void on_conversation_post(struct engine *engine, struct gateway *gateway,
+                                 const struct frame *frame)
+{
+    conversation_on_post(engine, gateway, &frame->conversation_post);
+}
+
+static void on_conversation_change(struct engine *engine, struct gateway *gateway,
+                                   const struct frame *frame)
+{
+    conversation_on_change(engine, gateway, &frame->conversation_change);
+}
+
+static void on_conversation_mark(struct engine *engine, struct gateway *gateway,
+                                 const struct frame *frame)
+{
+    conversation_on_mark(engine, gateway, &frame->conversation_mark);
+}
+
+static void on_conversation_signal(struct engine *engine, struct gateway *gateway,
+                                   const struct frame *frame)
+{
+    signals_on_conversation(engine, gateway, &frame->conversation_signal);
+}
+
+static void on_group_change(struct engine *engine, struct gateway *gateway,
+                            const struct frame *frame)
+{
+    groups_on_change(engine, gateway, &frame->group_change);
 }
 
 struct frame_handler {
@@ -296,6 +358,14 @@ static const struct frame_handler frame_handlers[] = {
     {FRAME_TOPIC_PUBLISH, on_topic_publish},
     {FRAME_DIRECT_MESSAGE, on_direct_message},
     {FRAME_PRESENCE_SET, on_presence_set},
+    {FRAME_EVENTS_FOLLOW, on_events_follow},
+    {FRAME_SIGNAL_SEND, on_signal_send},
+    {FRAME_MESSAGE_SENT, on_message_sent},
+    {FRAME_CONVERSATION_POST, on_conversation_post},
+    {FRAME_CONVERSATION_CHANGE, on_conversation_change},
+    {FRAME_CONVERSATION_MARK, on_conversation_mark},
+    {FRAME_CONVERSATION_SIGNAL, on_conversation_signal},
+    {FRAME_GROUP_CHANGE, on_group_change},
 };
 
 bool engine_handles(enum frame_type type)
@@ -437,6 +507,7 @@ int engine_apply(struct engine *engine, struct slice source, struct number numbe
 
 size_t engine_finish(struct engine *engine)
 {
+    conversations_finish(engine);
     users_finish(engine);
     rooms_finish(engine);
     claims_expire(engine);
@@ -461,59 +532,6 @@ void engine_forgive_silence(struct engine *engine, uint64_t now_ms)
     for (struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next)
         if (gateway->heard_ms < now_ms)
             gateway->heard_ms = now_ms;
-}
-
-/* ---- what must be fetched before frames can be applied ---- */
-
-static struct slice frame_user(const struct frame *frame)
-{
-    switch ((int)frame->type) {
-    case FRAME_USER_CONNECT:
-        return frame->user_connect.user;
-    case FRAME_ANNOUNCED_CONNECTION:
-        return frame->announced_connection.user;
-    case FRAME_DIRECT_MESSAGE:
-        return frame->direct_message.to;
-    case FRAME_PRESENCE_WATCH:
-        return frame->presence_watch.user;
-    default:
-        return (struct slice){0};
-    }
-}
-
-bool engine_knows(const struct engine *engine, struct slice id)
-{
-    const struct user *user = user_find(engine, id);
-
-    return user != NULL && user->loaded;
-}
-
-static bool ack_waits(const struct engine *engine, const struct frame_message_ack *ack)
-{
-    const struct user *user = user_find(engine, ack->user);
-
-    return user != NULL && mailbox_ack_waits(user, ack->id);
-}
-
-size_t engine_missing(struct engine *engine, struct slice frames,
-                      void (*visit)(void *arg, struct slice user), void *arg)
-{
-    struct frame frame;
-    size_t missing = 0;
-
-    frame_reader_start(engine->scanner, frames);
-    while (frame_reader_next(engine->scanner, &frame) == 1) {
-        struct slice user = frame_user(&frame);
-
-        if (frame.type == FRAME_MESSAGE_ACK)
-            missing += visit != NULL || ack_waits(engine, &frame.message_ack);
-        if (user.length == 0 || slice_is(user, "*") || engine_knows(engine, user))
-            continue;
-        missing++;
-        if (visit != NULL)
-            visit(arg, user);
-    }
-    return missing;
 }
 
 bool engine_next_page(struct engine *engine, struct slice *id, struct number *after)

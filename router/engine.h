@@ -29,6 +29,7 @@ struct engine_limits {
     uint64_t window_messages, window_bytes;
     uint64_t output_bytes; /* unconfirmed bytes in one gateway's output before durable messages wait
                               in mailboxes */
+    uint64_t conversation_messages, group_members, events;
 };
 
 /* Counted over the engine's life. */
@@ -38,6 +39,7 @@ struct engine_counters {
     uint64_t publishes, topic_items, retries_answered;
     uint64_t gateways_buried, malformed;
     uint64_t forwarded, discarded;
+    uint64_t posts, events;
 };
 
 struct engine *engine_create(const struct deployment *, uint32_t partition,
@@ -78,14 +80,38 @@ struct engine_field {
 /* What `user:<id>` holds. Known users are left as they are. */
 void engine_user(struct engine *, struct slice user, const struct engine_field *fields,
                  size_t count);
-/* Calls visit for each user that applying these frames needs and that is not in memory. Returns how
- * many frames have to wait: for a user, or, acknowledgements, for a page that is on its way. With
- * visit every acknowledgement counts: whether it has to wait is known when its turn comes. */
+/* ---- what frames need ---- */
+/* A user's record (engine_user), a conversation's (engine_conversation), or of one message of a
+ * conversation its entry in the log and its last change. */
+enum engine_need_kind {
+    ENGINE_NEED_USER,
+    ENGINE_NEED_CONVERSATION,
+    ENGINE_NEED_MESSAGE,
+    ENGINE_NEED_CHANGE,
+};
+struct engine_need {
+    enum engine_need_kind kind;
+    struct slice name; /* the user, or conversation_name */
+    uint64_t message;
+};
+/* Calls visit for everything that applying these frames needs and that is not in memory. Returns
+ * how much that is; what has to wait for a page that is on its way counts too. With visit every
+ * acknowledgement counts: whether it has to wait is known when its turn comes. */
 size_t engine_missing(struct engine *, struct slice frames,
-                      void (*visit)(void *arg, struct slice user), void *arg);
+                      void (*visit)(void *arg, const struct engine_need *), void *arg);
+/* Any frame may have to wait just now: engine_missing tells when its turn comes. */
+bool engine_looks_again(const struct engine *);
+/* What `dialog:<a>|<b>` or `group:<id>` holds, the entry of a message in `log:<conversation>` (no
+ * fields if there is none), its field in `changes:<conversation>` (empty if there is none). What is
+ * known is left as it is. */
+void engine_conversation(struct engine *, struct slice id, const struct engine_field *fields,
+                         size_t count);
+void engine_message(struct engine *, struct slice id, uint64_t message,
+                    const struct engine_field *fields, size_t count);
+void engine_change(struct engine *, struct slice id, uint64_t message, struct slice change);
 bool engine_knows(const struct engine *, struct slice user);
-/* Users kept in memory beyond those that are needed: the oldest idle ones go when they are more
- * than keep. Not during a commit. */
+/* Users and conversations kept in memory beyond those that are needed: the oldest idle ones go when
+ * they are more than keep. Not during a commit, nor while frames wait. */
 void engine_trim_users(struct engine *, size_t keep);
 
 /* ---- a commit ---- */
@@ -116,6 +142,19 @@ size_t engine_finish(struct engine *);
  * page without what that commit stored would be taken for the end of the mailbox. */
 #define ENGINE_PAGE_ENTRIES 256
 bool engine_next_page(struct engine *, struct slice *user, struct number *after);
+
+/* The same for pages of a user's event log above `after`, and of a mailbox that goes into dialogs;
+ * each is answered by engine_read, within a commit. */
+enum engine_read_kind { ENGINE_READ_EVENTS, ENGINE_READ_MAILBOX };
+struct engine_read {
+    enum engine_read_kind kind;
+    struct slice user;
+    struct number after;
+    uint64_t ticket;
+};
+bool engine_next_read(struct engine *, struct engine_read *);
+void engine_read(struct engine *, const struct engine_read *, const struct engine_page_entry *,
+                 size_t count);
 
 /* When the engine wants a TICK: Redis milliseconds, UINT64_MAX when nothing is due. */
 uint64_t engine_due_ms(const struct engine *);

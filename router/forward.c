@@ -1,7 +1,7 @@
 #include "router/forward.h"
 
 #include "common/xalloc.h"
-#include "router/state.h"
+#include "router/events.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -121,12 +121,33 @@ static void on_message_discarded(struct engine *engine, uint32_t from, const str
     discard_on_told(engine, &frame->message_discarded);
 }
 
+static void on_post_forwarded(struct engine *engine, uint32_t from, const struct frame *frame)
+{
+    (void)from;
+    conversation_on_forwarded(engine, &frame->post_forwarded);
+}
+
+static void on_conversation_event(struct engine *engine, uint32_t from, const struct frame *frame)
+{
+    (void)from;
+    events_on_happened(engine, &frame->conversation_event);
+}
+
+static void on_signal_forwarded(struct engine *engine, uint32_t from, const struct frame *frame)
+{
+    (void)from;
+    signals_on_forwarded(engine, &frame->signal_forwarded);
+}
+
 /* One row for each frame from ROUTER to ROUTER that travels. */
 static const struct {
     enum frame_type type;
     void (*handle)(struct engine *, uint32_t from, const struct frame *);
 } handlers[] = {
     {FRAME_MESSAGE_DISCARDED, on_message_discarded},
+    {FRAME_POST_FORWARDED, on_post_forwarded},
+    {FRAME_CONVERSATION_EVENT, on_conversation_event},
+    {FRAME_SIGNAL_FORWARDED, on_signal_forwarded},
 };
 #define HANDLERS (sizeof(handlers) / sizeof(handlers[0]))
 

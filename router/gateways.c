@@ -4,7 +4,7 @@
  * confirmed. See state.h.
  */
 #include "common/xalloc.h"
-#include "router/state.h"
+#include "router/events.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +73,7 @@ struct gateway *gateway_add(struct engine *engine, struct slice id)
     gateway->id = xmemdup0(id.data, id.length);
     gateway->bits = id_bits(id);
     gateway->heard_ms = engine->now_ms;
+    TAILQ_INIT(&gateway->unwritten);
     if (source != NULL) {
         gateway->applied = source->applied;
         source_remove(&engine->sources, source);
@@ -139,6 +140,7 @@ void gateway_on_written(struct engine *engine, struct gateway *gateway, struct n
             mailbox_on_written(engine, record->message, gateway, record->connection);
         drop_first_record(gateway);
     }
+    follow_on_written(engine, gateway, number);
     if (gateway->record_count == 0 && gateway->record_capacity > 4096)
         clear_records(gateway);
     out = effects_key(engine->effects, "out", gateway_slice(gateway));

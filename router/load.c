@@ -3,7 +3,7 @@
  * S1). See engine.h for the order.
  */
 #include "common/xalloc.h"
-#include "router/state.h"
+#include "router/events.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -13,6 +13,14 @@ uint64_t load_u64(struct slice text)
     struct number number;
 
     return number_parse(text, &number) < 0 ? 0 : number.epoch;
+}
+
+struct slice load_entry_field(const struct engine_page_entry *entry, const char *name)
+{
+    for (size_t i = 0; i < entry->field_count; i++)
+        if (slice_is(entry->fields[i].name, name))
+            return entry->fields[i].value;
+    return (struct slice){0};
 }
 
 struct slice load_word(struct slice *rest)
@@ -182,6 +190,27 @@ static void set_mailbox_bytes(struct user *user, struct slice value)
     user->mailbox_bytes = load_u64(value);
 }
 
+static void set_chat(struct user *user, struct slice value)
+{
+    user->chat = value.length > 0;
+    user->draining = slice_is(value, "draining");
+}
+
+static void set_event(struct user *user, struct slice value)
+{
+    user->event_newest = load_u64(value);
+}
+
+static void set_event_first(struct user *user, struct slice value)
+{
+    user->event_oldest = load_u64(value);
+}
+
+static void set_event_days(struct user *user, struct slice value)
+{
+    events_load_days(user, value);
+}
+
 static const struct {
     const char *name;
     void (*set)(struct user *, struct slice value);
@@ -191,6 +220,10 @@ static const struct {
     {"metadata", set_presence_metadata},
     {"mailbox", set_mailbox_count},
     {"mailbox_bytes", set_mailbox_bytes},
+    {"chat", set_chat},
+    {"event", set_event},
+    {"event_first", set_event_first},
+    {"event_days", set_event_days},
 };
 
 static void load_field(struct user *user, const struct engine_field *field)
@@ -217,6 +250,7 @@ void engine_user(struct engine *engine, struct slice id, const struct engine_fie
     else if (user->status == PRESENCE_OFFLINE && user->visible_count)
         user->status = PRESENCE_ONLINE;
     user->window_complete = user->mailbox_count == 0;
+    follow_load_user(engine, user);
     if (engine->loading)
         mailbox_load_finish(engine, user);
 }

@@ -210,7 +210,7 @@ static void stage_outputs(struct partition *partition)
 
 static void fetch_user(void *arg, struct slice user)
 {
-    partition_fetch_user(arg, user);
+    partition_fetch(arg, &(struct engine_need){.kind = ENGINE_NEED_USER, .name = user});
 }
 
 static void stage_users(struct partition *partition)
@@ -224,7 +224,7 @@ static void (*const stages[])(struct partition *) = {stage_names, stage_outputs,
 /* A stage that asks for nothing is over at once. */
 void partition_load_progress(struct partition *partition)
 {
-    while (partition->loads == 0 && HASH_COUNT(partition->fetches) == 0) {
+    while (partition->loads == 0 && partition_fetching(partition) == 0) {
         if (partition->load_stage == STAGES) {
             partition_loaded(partition);
             return;

@@ -27,15 +27,16 @@ static struct slice keep(char **at, struct slice text)
     return kept;
 }
 
-static struct message *message_new(struct slice from, struct slice id, struct slice body,
-                                   struct slice metadata)
+static struct message *message_new(struct slice from, struct slice chat, struct slice id,
+                                   struct slice body, struct slice metadata)
 {
-    size_t size = from.length + id.length + body.length + metadata.length;
+    size_t size = from.length + chat.length + id.length + body.length + metadata.length;
     struct message *message = xcalloc(1, sizeof(*message) + size);
     char *at = message->text;
 
     message->references = 1;
     message->from = keep(&at, from);
+    message->chat = keep(&at, chat);
     message->id = keep(&at, id);
     message->body = keep(&at, body);
     message->metadata = keep(&at, metadata);
@@ -45,7 +46,8 @@ static struct message *message_new(struct slice from, struct slice id, struct sl
 struct message *message_create(const struct frame_direct_message *direct, struct number number,
                                uint64_t now_ms)
 {
-    struct message *message = message_new(direct->from, direct->id, direct->body, direct->metadata);
+    struct message *message =
+        message_new(direct->from, (struct slice){0}, direct->id, direct->body, direct->metadata);
 
     message->number = number;
     message->protocol = direct->protocol;
@@ -53,6 +55,22 @@ struct message *message_create(const struct frame_direct_message *direct, struct
     message->policy = direct->policy;
     message->sent_at_ms = now_ms;
     message->expires_ms = direct->ttl_ms ? now_ms + direct->ttl_ms : 0;
+    return message;
+}
+
+struct message *message_of_event(const struct frame_conversation_event *event, struct number number)
+{
+    struct slice chat = chat_is_group(event->chat) ? event->chat : (struct slice){0};
+    struct message *message =
+        message_new(event->from, chat, event->id, event->body, event->metadata);
+
+    message->number = number;
+    message->in_chat = event->message;
+    message->protocol = event->protocol;
+    message->content = event->content;
+    message->policy = event->policy;
+    message->sent_at_ms = event->at_ms;
+    message->expires_ms = event->expires_ms;
     return message;
 }
 
@@ -67,7 +85,7 @@ void message_unref(struct message **message)
 
 size_t message_size(const struct message *message)
 {
-    return message->from.length + message->id.length + message->body.length +
+    return message->from.length + message->chat.length + message->id.length + message->body.length +
            message->metadata.length + MESSAGE_OVERHEAD;
 }
 
@@ -166,7 +184,9 @@ static void say_delivery(struct user *user, const struct message *message, struc
                                              .number = message->number,
                                              .from = message->from,
                                              .to = user_slice(user),
+                                             .chat = message->chat,
                                              .id = message->id,
+                                             .message = message->in_chat,
                                              .sent_at_ms = message->sent_at_ms,
                                              .expires_ms = message->expires_ms,
                                              .policy = message->policy,
@@ -251,10 +271,12 @@ static void store(struct engine *engine, struct user *user, struct message *mess
     struct effects *effects = engine->effects;
 
     assert(number_compare(message->number, user->mailbox_last) > 0);
-    effects_open(effects, EFFECT_XADD, user_mailbox_key(engine, user), 1 + 9 * 2);
+    effects_open(effects, EFFECT_XADD, user_mailbox_key(engine, user), 1 + 11 * 2);
     effects_number(effects, message->number);
     text_field(effects, "from", message->from);
+    text_field(effects, "chat", message->chat);
     text_field(effects, "id", message->id);
+    u64_field(effects, "message", message->in_chat);
     u64_field(effects, "sent_at", message->sent_at_ms);
     u64_field(effects, "expires", message->expires_ms);
     u64_field(effects, "policy", message->policy);
@@ -633,27 +655,20 @@ void mailbox_on_closed(struct engine *engine, struct user *user, struct connecti
 
 /* ---- pages ---- */
 
-static struct slice field_of(const struct engine_page_entry *entry, const char *name)
-{
-    for (size_t i = 0; i < entry->field_count; i++)
-        if (slice_is(entry->fields[i].name, name))
-            return entry->fields[i].value;
-    return (struct slice){0};
-}
-
 static uint64_t u64_of(const struct engine_page_entry *entry, const char *name)
 {
-    struct number number;
-
-    return number_parse(field_of(entry, name), &number) < 0 ? 0 : number.epoch;
+    return load_u64(load_entry_field(entry, name));
 }
 
 static struct message *message_of_entry(const struct engine_page_entry *entry)
 {
-    struct message *message = message_new(field_of(entry, "from"), field_of(entry, "id"),
-                                          field_of(entry, "body"), field_of(entry, "metadata"));
+    struct message *message =
+        message_new(load_entry_field(entry, "from"), load_entry_field(entry, "chat"),
+                    load_entry_field(entry, "id"), load_entry_field(entry, "body"),
+                    load_entry_field(entry, "metadata"));
 
     message->number = entry->number;
+    message->in_chat = u64_of(entry, "message");
     message->sent_at_ms = u64_of(entry, "sent_at");
     message->expires_ms = u64_of(entry, "expires");
     message->policy = u64_of(entry, "policy");
@@ -693,6 +708,32 @@ void engine_page(struct engine *engine, struct slice id, const struct engine_pag
     user_settle(engine, user);
 }
 
+/* ---- into dialogs ---- */
+
+bool mailbox_wants(const struct user *user)
+{
+    return user->connection_count > 0;
+}
+
+struct message *mailbox_take(struct engine *engine, struct user *user,
+                             const struct engine_page_entry *entry)
+{
+    struct message *message = message_of_entry(entry);
+
+    unstore(engine, user, message);
+    if (message_expired(engine, message)) {
+        engine->counters.expired++;
+        message_unref(&message);
+    }
+    return message;
+}
+
+void mailbox_emptied(struct engine *engine, struct user *user)
+{
+    user->mailbox_count = user->mailbox_bytes = 0;
+    user_mailbox_changed(engine, user);
+}
+
 /* ---- loading ---- */
 
 void mailbox_load_pending(struct engine *engine, struct gateway *gateway, struct number entry,
@@ -713,7 +754,9 @@ void mailbox_load_pending(struct engine *engine, struct gateway *gateway, struct
                 break;
         }
         if (message == NULL || number_compare(message->number, delivery->number) != 0) {
-            message = message_new(delivery->from, delivery->id, delivery->body, delivery->metadata);
+            message = message_new(delivery->from, delivery->chat, delivery->id, delivery->body,
+                                  delivery->metadata);
+            message->in_chat = delivery->message;
             message->number = delivery->number;
             message->sent_at_ms = delivery->sent_at_ms;
             message->expires_ms = delivery->expires_ms;

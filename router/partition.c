@@ -100,6 +100,8 @@ static void count_engine(struct partition *partition)
         ROW(RETRIES_ANSWERED, retries_answered),
         ROW(FORWARDED, forwarded),
         ROW(DISCARDED, discarded),
+        ROW(POSTS, posts),
+        ROW(EVENTS, events),
 #undef ROW
     };
     const struct engine_counters *now;
@@ -117,8 +119,6 @@ static void count_engine(struct partition *partition)
 
 static void clear(struct partition *partition)
 {
-    struct fetch *fetch, *next;
-
     partition->generation++;
     partition->state = PARTITION_FREE;
     count_engine(partition);
@@ -128,12 +128,7 @@ static void clear(struct partition *partition)
         remove_input(partition);
     while (!STAILQ_EMPTY(&partition->pages))
         remove_page(partition);
-    HASH_ITER(hh, partition->fetches, fetch, next)
-    {
-        HASH_DEL(partition->fetches, fetch);
-        free(fetch);
-    }
-    partition->fetched = partition->asked;
+    partition_forget_fetches(partition);
     partition->committing = partition->releasing = partition->tick_sent = false;
     partition->retry_ms = 0;
 }
@@ -217,6 +212,9 @@ static struct engine_limits limits_of(const struct settings *settings)
         .window_messages = (uint64_t)settings->window_messages,
         .window_bytes = (uint64_t)settings->window_bytes,
         .output_bytes = (uint64_t)settings->output_bytes,
+        .conversation_messages = (uint64_t)settings->conversation_messages,
+        .group_members = (uint64_t)settings->group_members,
+        .events = (uint64_t)settings->events,
     };
 }
 
@@ -327,45 +325,19 @@ size_t partition_fields(const struct bus_reply *pairs, struct engine_field *fiel
     return count;
 }
 
-static bool fetch_add(struct partition *partition, struct slice user)
-{
-    struct fetch *fetch;
-
-    HASH_FIND(hh, partition->fetches, user.data, user.length, fetch);
-    if (fetch != NULL)
-        return false;
-    fetch = xcalloc(1, sizeof(*fetch) + user.length);
-    fetch->length = user.length;
-    memcpy(fetch->user, user.data, user.length);
-    fetch->number = ++partition->asked;
-    HASH_ADD_KEYPTR(hh, partition->fetches, fetch->user, fetch->length, fetch);
-    return true;
-}
-
-static void fetch_remove(struct partition *partition, struct slice user)
-{
-    struct fetch *fetch;
-
-    HASH_FIND(hh, partition->fetches, user.data, user.length, fetch);
-    if (fetch == NULL)
-        return;
-    partition->fetched = fetch->number;
-    HASH_DEL(partition->fetches, fetch);
-    free(fetch);
-}
-
 /* A key that somebody else made something of counts as empty: it must not stop the whole partition.
  * Any other refusal does, until the partition is taken anew. */
-static bool is_readable(struct partition *partition, const struct bus_reply *reply,
-                        const char *what, struct slice user)
+bool partition_readable(struct partition *partition, const struct bus_reply *reply,
+                        const char *what, struct slice name)
 {
     static const char wrong_type[] = "WRONGTYPE";
     struct slice text = bus_reply_text(reply);
 
     if (bus_reply_kind(reply) == BUS_ARRAY)
         return true;
-    log_error("partition %u: %s:%.*s cannot be read: %.*s", partition->number, what,
-              (int)user.length, user.data, (int)text.length, text.data);
+    log_error("partition %u: %s:%.*s cannot be read: %.*s", partition->number,
+              what ? what : "conversation", (int)name.length, name.data, (int)text.length,
+              text.data);
     if (text.length >= sizeof(wrong_type) - 1 &&
         memcmp(text.data, wrong_type, sizeof(wrong_type) - 1) == 0)
         return true;
@@ -373,43 +345,12 @@ static bool is_readable(struct partition *partition, const struct bus_reply *rep
     return false;
 }
 
-static void on_user(void *arg, const struct bus_reply *reply)
+void partition_go_on(struct partition *partition)
 {
-    struct request *request = arg;
-    struct partition *partition = request->partition;
-    struct engine_field fields[PAGE_FIELDS];
-
-    if (!request_counts(request) || reply == NULL) {
-        request_destroy(request);
-        return;
-    }
-    if (!is_readable(partition, reply, "user", request->user)) {
-        request_destroy(request);
-        return;
-    }
-    fetch_remove(partition, request->user);
-    engine_user(partition->engine, request->user, fields,
-                partition_fields(reply, fields, PAGE_FIELDS));
-    request_destroy(request);
     if (partition->state == PARTITION_LOADING)
         partition_load_progress(partition);
     else
         pump(partition);
-}
-
-void partition_fetch_user(struct partition *partition, struct slice user)
-{
-    struct buffer key = {0};
-    struct slice argv[2] = {slice_text("HGETALL")};
-    struct request *request;
-
-    if (!fetch_add(partition, user))
-        return;
-    argv[1] = partition_key(partition, &key, "user", user);
-    request = request_create(partition, user);
-    if (bus_command(partition->router->bus, on_user, request, 2, argv) < 0)
-        request_destroy(request);
-    buffer_finish(&key);
 }
 
 /* ---- pages of mailboxes ---- */
@@ -452,7 +393,7 @@ static void keep_entry(struct page *page, struct buffer *bytes, const struct bus
 }
 
 /* Copies a page out of the answer: it may have to wait for a commit. */
-static struct page *page_create(struct slice user, const struct bus_reply *entries)
+struct page *partition_page_create(struct slice user, const struct bus_reply *entries)
 {
     struct page *page = xcalloc(1, sizeof(*page));
     size_t count = bus_reply_count(entries);
@@ -479,11 +420,11 @@ static void on_page(void *arg, const struct bus_reply *reply)
         request_destroy(request);
         return;
     }
-    if (!is_readable(partition, reply, "mailbox", request->user)) {
+    if (!partition_readable(partition, reply, "mailbox", request->user)) {
         request_destroy(request);
         return;
     }
-    page = page_create(request->user, reply);
+    page = partition_page_create(request->user, reply);
     STAILQ_INSERT_TAIL(&partition->pages, page, link);
     request_destroy(request);
     pump(partition);
@@ -517,6 +458,7 @@ static void ask_pages(struct partition *partition)
 
     while (engine_next_page(partition->engine, &user, &after))
         ask_page(partition, user, after);
+    partition_ask_reads(partition);
 }
 
 /* ---- the commit ---- */
@@ -626,7 +568,7 @@ static void to_dead(struct partition *partition, const struct input *input)
 static bool users_here(struct partition *partition, const struct input *input)
 {
     return partition->fetched >= input->fetch &&
-           (!input->look_again ||
+           ((!input->look_again && !engine_looks_again(partition->engine)) ||
             engine_missing(partition->engine, input->frames, NULL, NULL) == 0);
 }
 
@@ -670,7 +612,10 @@ static void apply_pages(struct partition *partition)
     while (!STAILQ_EMPTY(&partition->pages)) {
         const struct page *page = STAILQ_FIRST(&partition->pages);
 
-        engine_page(partition->engine, page->user, page->entries, page->count);
+        if (page->of_read)
+            engine_read(partition->engine, &page->read, page->entries, page->count);
+        else
+            engine_page(partition->engine, page->user, page->entries, page->count);
         remove_page(partition);
     }
 }
@@ -705,7 +650,7 @@ static void pump(struct partition *partition)
     if (partition->first_commit || !STAILQ_EMPTY(&partition->pages) ||
         (input != NULL && users_here(partition, input)))
         commit(partition);
-    else if (input == NULL && HASH_COUNT(partition->fetches) == 0)
+    else if (input == NULL && partition_fetching(partition) == 0)
         engine_trim_users(partition->engine, IDLE_USERS);
 }
 
@@ -753,9 +698,9 @@ static struct input *input_create(const struct bus_reply *entry)
     return input;
 }
 
-static void fetch_missing(void *arg, struct slice user)
+static void fetch_missing(void *arg, const struct engine_need *need)
 {
-    partition_fetch_user(arg, user);
+    partition_fetch(arg, need);
 }
 
 void partition_on_input(struct partition *partition, const struct bus_reply *entries)

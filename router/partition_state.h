@@ -25,24 +25,18 @@ struct input {
 };
 STAILQ_HEAD(input_list, input);
 
-/* A page of a mailbox that has come and waits for the next commit. */
+/* A page of a mailbox, or of a log, that has come and waits for the next commit. */
 struct page {
     STAILQ_ENTRY(page) link;
     struct slice user;
+    bool of_read; /* one that engine_next_read asked for: */
+    struct engine_read read;
     struct engine_page_entry *entries;
     struct engine_field *fields;
     size_t count;
     char *bytes;
 };
 STAILQ_HEAD(page_list, page);
-
-/* A user whose record is on its way. */
-struct fetch {
-    uint64_t number; /* counts up over all fetches of the partition */
-    UT_hash_handle hh;
-    size_t length;
-    char user[];
-};
 
 struct partition {
     struct router *router;
@@ -62,7 +56,7 @@ struct partition {
     struct input_list inputs;
     size_t input_bytes;
     struct page_list pages;
-    struct fetch *fetches;   /* hash by user */
+    struct fetch *fetches;   /* on their way (fetch.c) */
     uint64_t asked, fetched; /* numbers of the last fetch sent and of the last answered */
 
     bool committing;       /* a commit has no answer yet */
@@ -86,8 +80,23 @@ void partition_loaded(struct partition *);
 /* A key of the partition as text; valid until the buffer changes. */
 struct slice partition_key(struct partition *, struct buffer *, const char *what,
                            struct slice name);
-/* Fetches `user:<id>` unless it is on its way. */
-void partition_fetch_user(struct partition *, struct slice user);
+/* Something that was asked for has come: goes on with the load, or commits what there is. */
+void partition_go_on(struct partition *);
+/* Whether an answer is what was asked for; if not, the partition may be given up. */
+bool partition_readable(struct partition *, const struct bus_reply *, const char *what,
+                        struct slice name);
+/* Copies a page out of the answer: it may have to wait for a commit. */
+struct page *partition_page_create(struct slice user, const struct bus_reply *entries);
+
+/* ---- fetch.c ---- */
+/* Fetches it unless it is on its way. */
+void partition_fetch(struct partition *, const struct engine_need *);
+/* How many are on their way. */
+size_t partition_fetching(const struct partition *);
+void partition_forget_fetches(struct partition *);
+/* Asks for the pages that the engine wants of logs. */
+void partition_ask_reads(struct partition *);
+
 /* Fields of a flat array of pairs: up to max; returns how many. */
 size_t partition_fields(const struct bus_reply *pairs, struct engine_field *fields, size_t max);
 

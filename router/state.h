@@ -16,6 +16,7 @@
 #define SOURCE_KEPT_MS (10 * 60 * 1000)
 
 struct connection;
+TAILQ_HEAD(connection_queue, connection);
 struct gateway;
 struct user;
 
@@ -33,8 +34,9 @@ struct message {
     bool stored;  /* the mailbox has a copy */
     bool written; /* a peer's TCP has it; kept because its user acknowledges himself */
     uint64_t protocol, content, policy;
-    uint64_t sent_at_ms, expires_ms;       /* 0: never */
-    struct slice from, id, body, metadata; /* in text below */
+    uint64_t sent_at_ms, expires_ms;             /* 0: never */
+    uint64_t in_chat;                            /* its id in a conversation; 0: it is in none */
+    struct slice from, chat, id, body, metadata; /* in text below; chat: of a group */
     struct target *targets;
     size_t target_count;
     TAILQ_ENTRY(message) link; /* user->pending or user->window */
@@ -70,7 +72,8 @@ struct gateway {
     bool doubted; /* silent with too many others: waits once more */
     bool burying; /* some of its connections are closed: it must announce before it is heard */
     struct number last_output;
-    struct connection *connections; /* hash by id */
+    struct connection *connections;    /* hash by id */
+    struct connection_queue unwritten; /* followers that wait for what is on its way to them */
 
     struct record *records; /* ring */
     size_t record_first, record_count, record_capacity;
@@ -101,7 +104,11 @@ struct connection {
     struct gateway *gateway;
     struct user *user;
     uint64_t protocol, flags;
-    uint64_t event;    /* the last of its user's events that it was handed, when it came */
+    uint64_t event; /* the last of its user's events that it was sent (follow.c) */
+    bool wants_page, waits_written;
+    struct number page_entry; /* waits_written: until this output entry is */
+    uint64_t ticket;          /* of the page that was asked for it; 0: none */
+    TAILQ_ENTRY(connection) wait_link;
     struct slice slot; /* in slot_text */
     LIST_ENTRY(connection) of_user;
     UT_hash_handle hh;
@@ -121,6 +128,8 @@ struct user {
     struct connection_list connections;
     bool guest; /* nothing is kept of him when he is not connected */
     size_t connection_count, ack_count, visible_count;
+    struct connection_list followers; /* those with EVENTS: they get no messages */
+    size_t follower_count;
 
     struct message_list pending; /* sent and unconfirmed, in order of numbers */
     size_t pending_count, pending_bytes;
@@ -145,6 +154,18 @@ struct user {
     uint64_t grace_ms;              /* when it goes offline; 0: no timer */
     struct watcher *watchers;
 
+    bool chat;     /* has ever followed his events: they are logged */
+    bool draining; /* what waits in the mailbox is on its way into dialogs */
+    bool drain_wanted;
+    uint64_t drain_ticket; /* of the page that was asked for it; 0: none */
+    uint64_t event_newest,
+        event_oldest; /* of those that are held; oldest is newest + 1 if none is */
+    struct event_day *event_days;
+    size_t event_day_count;
+    uint32_t events_key; /* of the effects of commit events_key_commit */
+    uint64_t events_key_commit;
+
+    bool events_changed;  /* his events in `user:<id>` are written at the end of the commit */
     bool record_changed;  /* presence in `user:<id>` is written at the end of the commit */
     bool mailbox_changed; /* likewise the size of the mailbox */
     TAILQ_ENTRY(user) changed_link;
@@ -152,6 +173,7 @@ struct user {
     TAILQ_ENTRY(user) page_link;
     TAILQ_ENTRY(user) idle_link;
     TAILQ_ENTRY(user) remembered_link;
+    TAILQ_ENTRY(user) drain_link;
     bool in_changed, in_idle, in_remembered;
     uint32_t mailbox_key; /* of the effects of commit mailbox_key_commit */
     uint64_t mailbox_key_commit;
@@ -189,6 +211,11 @@ struct engine {
     uint64_t patterns_version; /* rises when a count of a set changes between zero and not */
     struct room *rooms;        /* hash by topic */
     struct member_list changed_members; /* counts have changed, nobody was told */
+    struct conversations *conversations;
+    struct connection_queue readers; /* followers that want a page of their user's log */
+    struct user_list drains;         /* want a page of the mailbox that goes into dialogs */
+    size_t draining;                 /* users */
+    uint64_t tickets;                /* of pages that were asked for */
     struct recent *recent;
     struct forwards *forwards;
     struct user_list remembered; /* users with a seen number */
@@ -263,6 +290,7 @@ struct user *user_get(struct engine *, struct slice id);
 /* Something of `user:<id>` has changed: it is written at the end of the commit. */
 void user_record_changed(struct engine *, struct user *);
 void user_mailbox_changed(struct engine *, struct user *);
+void user_events_changed(struct engine *, struct user *);
 /* Confirmed on one of several connections: an output stream may still hold it for another
  * (delivery.md, S7). */
 void user_remember_seen(struct engine *, struct user *, struct number number);
@@ -282,6 +310,13 @@ struct arrival {
     uint64_t event;     /* the last event it was handed */
 };
 struct connection *connection_find(struct gateway *, uint64_t id);
+/* Which of a user's connections: those that get messages, and those that follow his events. */
+enum user_connections { USER_MESSAGES, USER_ALL };
+/* Says a frame to each gateway with such connections; *connections, a field of it, names them. */
+void user_say(const struct user *, enum user_connections, const struct frame *,
+              struct frame_u64s *connections);
+/* Appends a pair (gateway's bits, connection) for each. */
+void user_list(const struct user *, enum user_connections, struct buffer *pairs);
 /* Whether it is the first of its user's connections at its gateway: with it, something is done once
  * for each gateway. */
 bool user_first_of_gateway(const struct user *, const struct connection *);
@@ -311,6 +346,8 @@ void claims_destroy(struct engine *);
 /* ---- mailbox.c: durable messages ---- */
 struct message *message_create(const struct frame_direct_message *, struct number number,
                                uint64_t now_ms);
+/* Of something that was posted in a conversation. */
+struct message *message_of_event(const struct frame_conversation_event *, struct number number);
 void message_unref(struct message **);
 size_t message_size(const struct message *);
 /* Sends, stores or discards it; says in *reply what became of it. */
@@ -321,6 +358,12 @@ void mailbox_on_connect(struct engine *, struct user *, struct connection *);
 /* A connection goes: what it has is confirmed, what was for it alone is stored. Called while it is
  * still listed. */
 void mailbox_on_closed(struct engine *, struct user *, struct connection *, struct number seen);
+/* Whether what comes for him goes through the mailbox: somebody is there to have it, or will. */
+bool mailbox_wants(const struct user *);
+/* Takes an entry out of it; NULL if nobody is to have it any more. */
+struct message *mailbox_take(struct engine *, struct user *, const struct engine_page_entry *);
+/* Nothing is in it, whatever was counted. */
+void mailbox_emptied(struct engine *, struct user *);
 /* One target's written. */
 void mailbox_on_written(struct engine *, struct message *, struct gateway *, uint64_t connection);
 void mailbox_on_ack(struct engine *, struct user *, struct slice id);
@@ -340,6 +383,24 @@ void mailbox_destroy(struct engine *, struct user *);
 void discard_tell(struct engine *, const struct user *, const struct message *);
 /* Handler. A message of a user of this partition was dropped: his connections hear it. */
 void discard_on_told(struct engine *, const struct frame_message_discarded *);
+
+/* ---- conversation.c ---- */
+struct conversations *conversations_create(void);
+void conversations_destroy(struct engine *);
+void conversations_trim(struct engine *, size_t keep);
+void conversations_finish(struct engine *);
+bool conversation_is_known(const struct engine *, struct slice id);
+/* Whether one message's entry in the log, or its last change, need not be fetched. */
+bool conversation_message_is_known(const struct engine *, struct slice id, uint64_t message,
+                                   bool change);
+/* Handlers. */
+void conversation_on_post(struct engine *, struct gateway *,
+                          const struct frame_conversation_post *);
+void conversation_on_change(struct engine *, struct gateway *,
+                            const struct frame_conversation_change *);
+void conversation_on_mark(struct engine *, struct gateway *,
+                          const struct frame_conversation_mark *);
+void conversation_on_forwarded(struct engine *, const struct frame_post_forwarded *);
 
 /* ---- presence.c ---- */
 void presence_on_connect(struct engine *, struct user *);
@@ -398,12 +459,14 @@ void fanout_sizes(const struct engine *, size_t *topics, size_t *pattern_sets);
 uint64_t load_u64(struct slice text);
 /* Cuts off what stands before the next space. */
 struct slice load_word(struct slice *rest);
+/* A field of an entry; empty if there is none. */
+struct slice load_entry_field(const struct engine_page_entry *, const char *name);
 
 /* ---- recent.c: answers to requests that their clients may send again ---- */
 struct recent *recent_create(void);
 void recent_destroy(struct recent **);
 size_t recent_count(const struct recent *);
-enum recent_kind { RECENT_DIRECT, RECENT_PUBLISH };
+enum recent_kind { RECENT_DIRECT, RECENT_PUBLISH, RECENT_CONVERSATION };
 struct recent_answer {
     uint64_t content_hash, kind, status, recipients;
     const uint64_t *delivered;

@@ -4,7 +4,7 @@
  * list until room is wanted. See state.h.
  */
 #include "common/xalloc.h"
-#include "router/state.h"
+#include "router/events.h"
 
 #include <stdlib.h>
 
@@ -34,6 +34,8 @@ struct user *user_get(struct engine *engine, struct slice id)
     user->id_length = id.length;
     user->guest = is_guest(id);
     LIST_INIT(&user->connections);
+    LIST_INIT(&user->followers);
+    user->event_oldest = 1;
     TAILQ_INIT(&user->pending);
     TAILQ_INIT(&user->window);
     HASH_ADD_KEYPTR(hh, engine->users, user->id, id.length, user);
@@ -45,14 +47,16 @@ static void user_destroy(struct engine *engine, struct user *user)
 {
     mailbox_destroy(engine, user);
     free((char *)user->presence_metadata.data);
+    free(user->event_days);
     HASH_DEL(engine->users, user);
     free(user);
 }
 
 static bool user_needed(const struct user *user)
 {
-    return user->connection_count || user->pending_count || user->watchers || user->grace_ms ||
-           user->page_wanted || user->page_asked || user->in_changed || user->in_remembered;
+    return user->connection_count || user->follower_count || user->draining ||
+           user->pending_count || user->watchers || user->grace_ms || user->page_wanted ||
+           user->page_asked || user->in_changed || user->in_remembered;
 }
 
 void user_settle(struct engine *engine, struct user *user)
@@ -89,6 +93,8 @@ void engine_trim_users(struct engine *engine, size_t keep)
         engine->idle_count--;
         user_destroy(engine, user);
     }
+    if (!somebody_announces(engine))
+        conversations_trim(engine, keep);
 }
 
 static void note_change(struct engine *engine, struct user *user)
@@ -109,6 +115,12 @@ void user_record_changed(struct engine *engine, struct user *user)
 void user_mailbox_changed(struct engine *engine, struct user *user)
 {
     user->mailbox_changed = true;
+    note_change(engine, user);
+}
+
+void user_events_changed(struct engine *engine, struct user *user)
+{
+    user->events_changed = true;
     note_change(engine, user);
 }
 
@@ -152,11 +164,14 @@ static void write_record(struct engine *engine, struct user *user)
 {
     struct effects *effects = engine->effects;
     uint32_t key = effects_key(effects, "user", user_slice(user));
-    size_t pairs = (user->record_changed ? 3 : 0) + (user->mailbox_changed ? 2 : 0);
+    size_t pairs = (user->record_changed ? 3 : 0) + (user->mailbox_changed ? 2 : 0) +
+                   (user->events_changed ? events_record_pairs() : 0);
 
     if (user->guest && user->connection_count == 0 && user->status == PRESENCE_OFFLINE) {
         effects_open(effects, EFFECT_DEL, key, 0);
-        user->record_changed = user->mailbox_changed = false;
+        if (user->events_changed)
+            events_write_record(engine, user);
+        user->record_changed = user->mailbox_changed = user->events_changed = false;
         return;
     }
     effects_open(effects, EFFECT_HSET, key, pairs * 2);

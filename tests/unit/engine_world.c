@@ -7,12 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
 struct world_page {
     STAILQ_ENTRY(world_page) link;
     struct slice user;
+    bool of_read;
+    struct engine_read read;
     struct engine_page_entry *entries;
     size_t count;
 };
@@ -156,12 +159,12 @@ static struct engine_page_entry copy_entry(const struct engine_page_entry *entry
     return (struct engine_page_entry){entry->number, fields, entry->field_count};
 }
 
-static void read_page(struct engine_world *world, struct slice user, struct number after)
+static struct world_page *read_page(struct engine_world *world, const char *what, struct slice user,
+                                    struct number after)
 {
     struct world_page *page = xcalloc(1, sizeof(*page));
     size_t count;
-    const struct engine_page_entry *entries =
-        model_store_stream(world->store, "mailbox", user, &count);
+    const struct engine_page_entry *entries = model_store_stream(world->store, what, user, &count);
 
     page->user = copy(user);
     page->entries = xcalloc(ENGINE_PAGE_ENTRIES, sizeof(*page->entries));
@@ -169,6 +172,17 @@ static void read_page(struct engine_world *world, struct slice user, struct numb
         if (number_compare(entries[i].number, after) > 0)
             page->entries[page->count++] = copy_entry(&entries[i]);
     STAILQ_INSERT_TAIL(&world->pages, page, link);
+    return page;
+}
+
+static void ask_read(struct engine_world *world, const struct engine_read *read)
+{
+    struct world_page *page = read_page(
+        world, read->kind == ENGINE_READ_EVENTS ? "events" : "mailbox", read->user, read->after);
+
+    page->of_read = true;
+    page->read = *read;
+    page->read.user = page->user;
 }
 
 void world_ask_pages(struct engine_world *world)
@@ -176,8 +190,12 @@ void world_ask_pages(struct engine_world *world)
     struct slice user;
     struct number after;
 
+    struct engine_read read;
+
     while (engine_next_page(world->engine, &user, &after))
-        read_page(world, user, after);
+        read_page(world, "mailbox", user, after);
+    while (engine_next_read(world->engine, &read))
+        ask_read(world, &read);
 }
 
 void world_hold_pages(struct engine_world *world, bool held)
@@ -191,7 +209,10 @@ static void apply_pages(struct engine_world *world)
 
     while (!world->hold_pages && (page = STAILQ_FIRST(&world->pages)) != NULL) {
         STAILQ_REMOVE_HEAD(&world->pages, link);
-        engine_page(world->engine, page->user, page->entries, page->count);
+        if (page->of_read)
+            engine_read(world->engine, &page->read, page->entries, page->count);
+        else
+            engine_page(world->engine, page->user, page->entries, page->count);
         page_destroy(page);
     }
 }
@@ -295,12 +316,68 @@ static struct number entry_number(const struct engine_page_entry *entry)
     return number_parse(model_entry_field(entry, "n"), &number) == 0 ? number : (struct number){0};
 }
 
+static struct number message_number(uint64_t message)
+{
+    return (struct number){.epoch = message};
+}
+
+static void fetch_message(struct engine_world *world, const struct engine_need *need)
+{
+    size_t count;
+    const struct engine_page_entry *entries =
+        model_store_stream(world->store, "log", need->name, &count);
+
+    while (count && number_compare(entries->number, message_number(need->message)) < 0) {
+        entries++;
+        count--;
+    }
+    if (count && number_compare(entries->number, message_number(need->message)) == 0)
+        engine_message(world->engine, need->name, need->message, entries->fields,
+                       entries->field_count);
+    else
+        engine_message(world->engine, need->name, need->message, NULL, 0);
+}
+
+static void fetch_conversation(struct engine_world *world, struct slice id)
+{
+    bool group = chat_is_group(id);
+    size_t count;
+    const struct engine_field *fields =
+        model_store_hash(world->store, group ? "group" : "dialog",
+                         group ? slice_of(id.data + 6, id.length - 6) : id, &count);
+
+    engine_conversation(world->engine, id, fields, count);
+}
+
+static void fetch(void *arg, const struct engine_need *need)
+{
+    struct engine_world *world = arg;
+    char field[24];
+
+    switch (need->kind) {
+    case ENGINE_NEED_USER:
+        fetch_user(world, need->name);
+        break;
+    case ENGINE_NEED_CONVERSATION:
+        fetch_conversation(world, need->name);
+        break;
+    case ENGINE_NEED_MESSAGE:
+        fetch_message(world, need);
+        break;
+    case ENGINE_NEED_CHANGE:
+        snprintf(field, sizeof(field), "%llu", (unsigned long long)need->message);
+        engine_change(world->engine, need->name, need->message,
+                      model_store_field(world->store, "changes", need->name, slice_text(field)));
+        break;
+    }
+}
+
 /* False: it has to wait, and what is behind it too. */
 static bool is_ready(struct engine_world *world, const struct engine_page_entry *entry)
 {
     struct slice frames = model_entry_field(entry, "f");
 
-    return engine_missing(world->engine, frames, fetch_user, world) == 0 ||
+    return engine_missing(world->engine, frames, fetch, world) == 0 ||
            engine_missing(world->engine, frames, NULL, NULL) == 0;
 }
 

@@ -488,6 +488,40 @@ static int run_zrem(struct model_store *store, const struct arguments *a)
     return 0;
 }
 
+static int run_xadd_capped(struct model_store *store, const struct arguments *a)
+{
+    struct arguments entry = {.key = a->key, .count = a->count - 1};
+    struct model_value *value;
+    struct number most;
+
+    if (a->count < 4 || number_parse(a->values[0], &most) < 0)
+        return refuse(store, "XADD_CAPPED: wrong arguments");
+    memcpy(entry.values, a->values + 1, entry.count * sizeof(*entry.values));
+    if (run_xadd(store, &entry) < 0)
+        return -1;
+    value = value_find(store, a->key);
+    if (value->entry_count > most.epoch)
+        stream_remove(value, 0, value->entry_count - most.epoch);
+    return 0;
+}
+
+static int run_zadd_capped(struct model_store *store, const struct arguments *a)
+{
+    struct arguments pair = *a;
+    struct model_value *value;
+    struct number most;
+
+    if (a->count != 3 || number_parse(a->values[2], &most) < 0)
+        return refuse(store, "ZADD_CAPPED: wrong arguments");
+    pair.count = 2;
+    if (run_zadd(store, &pair) < 0)
+        return -1;
+    value = value_find(store, a->key);
+    while (value->score_count > most.epoch)
+        scores_remove(value, value->scores[0].member);
+    return 0;
+}
+
 static int run_forward(struct model_store *store, const struct arguments *a)
 {
     struct arguments entry = {
@@ -502,11 +536,21 @@ static int run_forward(struct model_store *store, const struct arguments *a)
 }
 
 static int (*const operations[])(struct model_store *, const struct arguments *) = {
-    [EFFECT_HSET] = run_hset,       [EFFECT_HDEL] = run_hdel,       [EFFECT_XADD] = run_xadd,
-    [EFFECT_XTRIM] = run_xtrim,     [EFFECT_XDEL] = run_xdel,       [EFFECT_XCLEAR] = run_xclear,
-    [EFFECT_DEL] = run_del,         [EFFECT_PEXPIRE] = run_pexpire, [EFFECT_PERSIST] = run_persist,
-    [EFFECT_ZADD] = run_zadd,       [EFFECT_ZREM] = run_zrem,       [EFFECT_XADD_LONG] = run_xadd,
+    [EFFECT_HSET] = run_hset,
+    [EFFECT_HDEL] = run_hdel,
+    [EFFECT_XADD] = run_xadd,
+    [EFFECT_XTRIM] = run_xtrim,
+    [EFFECT_XDEL] = run_xdel,
+    [EFFECT_XCLEAR] = run_xclear,
+    [EFFECT_DEL] = run_del,
+    [EFFECT_PEXPIRE] = run_pexpire,
+    [EFFECT_PERSIST] = run_persist,
+    [EFFECT_ZADD] = run_zadd,
+    [EFFECT_ZREM] = run_zrem,
+    [EFFECT_XADD_LONG] = run_xadd,
     [EFFECT_FORWARD] = run_forward,
+    [EFFECT_XADD_CAPPED] = run_xadd_capped,
+    [EFFECT_ZADD_CAPPED] = run_zadd_capped,
 };
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 

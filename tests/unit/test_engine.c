@@ -88,6 +88,7 @@ static void a_direct_message_reaches_every_connection(void **state)
     expect(
         G1,
         "MESSAGE_DELIVERY connections=[5] number=* from=\"alice\" to=\"bob\" chat=\"\" id=\"m1\" "
+        "message=0 "
         "sent_at_ms=1700000000000 expires_ms=0 policy=0 protocol=3 content=0 "
         "body=(5 bytes) metadata=(2 bytes)",
         NULL);
@@ -1573,9 +1574,9 @@ static void idle_users_can_be_forgotten(void **state)
     expect_mailbox("offline", "m1 m2");
 }
 
-static void note_user(void *arg, struct slice user)
+static void note_user(void *arg, const struct engine_need *need)
 {
-    buffer_append_slice(arg, user);
+    buffer_append_slice(arg, need->name);
     buffer_append_byte(arg, ' ');
 }
 

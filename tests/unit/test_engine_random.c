@@ -977,6 +977,9 @@ static void start(struct sim *sim, uint64_t seed, size_t steps)
         .window_messages = 2 + below(sim, 5),
         .window_bytes = chance(sim, 20) ? 200 : 1 << 18,
         .output_bytes = chance(sim, 20) ? 500 : 1 << 24,
+        .conversation_messages = 100,
+        .group_members = 5,
+        .events = 1000,
     };
     sim->world = world_create(&sim->limits, 1700000000000);
     sim->store = world_store(sim->world);

@@ -49,6 +49,9 @@ static const struct engine_limits usual_limits = {
     .window_messages = 4,
     .window_bytes = 1 << 18,
     .output_bytes = 1 << 24,
+    .conversation_messages = 100,
+    .group_members = 5,
+    .events = 1000,
 };
 
 static inline void at_partition(size_t partition)

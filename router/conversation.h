@@ -1,0 +1,102 @@
+/*
+ * Conversations: a dialog of two users or a group, an object with one owner, the partition that
+ * partition_of_chat names (docs/delivery.md, S11). In memory as long as room allows: what is
+ * written at the end of each commit is all there is to it. Shared by conversation.c, groups.c and
+ * signals.c.
+ */
+#ifndef ROUTER_CONVERSATION_H
+#define ROUTER_CONVERSATION_H
+
+#include "router/state.h"
+
+/* A user in it, and what he has of it: message ids. */
+struct participant {
+    uint64_t delivered, read; /* all messages up to here */
+    uint64_t since;           /* the newest message when he joined */
+    uint64_t wrote;           /* the newest of his own */
+    uint64_t joined_ms;
+    uint32_t partition;
+    bool changed;
+    struct participant *next_changed;
+    UT_hash_handle hh;
+    size_t length;
+    char id[];
+};
+
+/* One message as a change of it needs it, fetched in two parts. */
+struct known_message {
+    uint64_t id;
+    bool from_log, from_changes; /* which parts have come */
+    bool exists, deleted;
+    struct slice from, own_id; /* in text */
+    char *text;
+    UT_hash_handle hh;
+};
+
+struct conversation {
+    bool loaded, exists;
+    bool group;
+    bool ended; /* a group that was deleted: its id is not given again */
+    uint64_t last, created_ms;
+    uint64_t trimmed;            /* messages up to here are not held any more */
+    struct slice owner, name;    /* owned */
+    struct participant *members; /* hash by id */
+    struct known_message *messages;
+
+    bool changed, record_changed; /* in this commit */
+    struct participant *changed_members;
+    uint32_t keys[3]; /* of the effects of commit keys_commit */
+    uint64_t keys_commit;
+    TAILQ_ENTRY(conversation) changed_link;
+    TAILQ_ENTRY(conversation) age_link; /* least recently used first */
+    UT_hash_handle hh;
+    size_t id_length;
+    char id[]; /* conversation_name */
+};
+TAILQ_HEAD(conversation_list, conversation);
+
+struct conversations {
+    struct conversation *all; /* hash by id */
+    struct conversation_list ages, changed;
+    struct buffer id;
+    struct buffer *lines; /* users of each partition, of the event that is being told */
+    struct buffer line;
+};
+
+enum conversation_key { CONVERSATION_OBJECT, CONVERSATION_LOG, CONVERSATION_CHANGES };
+
+/* Its name; valid until the next one. */
+struct slice conversation_id(struct engine *, struct slice user, struct slice chat);
+/* The conversation of this user's chat, in memory; NULL if it is not. */
+struct conversation *conversation_find(struct engine *, struct slice user, struct slice chat);
+/* The same, made if it is not there (of frames that nothing was fetched for). */
+struct conversation *conversation_get(struct engine *, struct slice user, struct slice chat);
+struct participant *conversation_member(const struct conversation *, struct slice user);
+struct participant *conversation_add_member(struct engine *, struct conversation *,
+                                            struct slice user);
+void conversation_remove_member(struct engine *, struct conversation *, struct participant *);
+size_t conversation_member_count(const struct conversation *);
+/* Its record is written at the end of the commit. */
+void conversation_changed(struct engine *, struct conversation *);
+/* With it, the fields that do not change but when a group is made or gets another owner. */
+void conversation_record_changed(struct engine *, struct conversation *);
+uint32_t conversation_key(struct engine *, struct conversation *, enum conversation_key);
+/* `delivered` or `read` of a member. */
+uint32_t conversation_marks_key(struct engine *, const struct conversation *, const char *what,
+                                const struct participant *);
+/* Sets a slice that the conversation owns. */
+void conversation_set_text(struct slice *, struct slice value);
+/* Answers a request, unless it is 0. */
+void conversation_reply(struct gateway *, uint64_t connection, uint64_t request, struct slice chat,
+                        struct slice id, enum conversation_status, uint64_t message);
+
+/* Says a frame to the partitions of its members, each with those who are there: users points to the
+ * frame's field for them, chat (or NULL) to its field for what a user calls a dialog. without: one
+ * who is left out, or NULL. */
+void conversation_tell(struct engine *, struct conversation *, struct frame *, struct slice *users,
+                       struct slice *chat, const struct participant *without);
+/* To one member alone. */
+void conversation_tell_one(struct engine *, const struct conversation *, struct frame *,
+                           struct slice *users, struct slice *chat, const struct participant *);
+
+#endif
