@@ -167,6 +167,17 @@ static int decode_user(struct slice text, struct buffer *user)
     return user_allowed(slice_of(user->data + start, user->length - start), true) ? 0 : -EINVAL;
 }
 
+void topic_presence_name(struct buffer *out, struct slice user)
+{
+    buffer_append_text(out, PRESENCE);
+    for (size_t i = 0; i < user.length; i++) {
+        if (is_segment_byte(user.data[i]))
+            buffer_append_byte(out, user.data[i]);
+        else
+            buffer_appendf(out, "%%%02X", (unsigned char)user.data[i]);
+    }
+}
+
 int topic_presence_user(struct slice name, struct buffer *user)
 {
     size_t start = user->length;

@@ -40,6 +40,9 @@ bool topic_is_presence(struct slice name);
  * is malformed or not that of a user. */
 int topic_presence_user(struct slice name, struct buffer *user) __attribute__((warn_unused_result));
 
+/* Appends the name under which a user's presence is followed. */
+void topic_presence_name(struct buffer *, struct slice user);
+
 /* Cuts the first segment off rest, which is not empty: what stays has no leading dot, and data NULL
  * behind the last segment. */
 struct slice topic_cut_segment(struct slice *rest);

@@ -390,6 +390,8 @@ void deliveries_on_event(struct deliveries *deliveries, uint32_t partition,
             continue;
         session->event = event->event;
         hand_over(&delivery, session);
+        if (session->state == SESSION_OPEN && session->protocol->on_event)
+            session->protocol->on_event(session, event);
     }
     release_wires(&delivery);
 }

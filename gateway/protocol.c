@@ -1,6 +1,7 @@
 #include "gateway/protocol.h"
 
 #include "gateway/protocols/messaging.h"
+#include "gateway/protocols/chat.h"
 #include "gateway/protocols/realtime.h"
 #include "gateway/protocols/simple.h"
 
@@ -12,6 +13,7 @@ extern const struct protocol PROTOCOL_MORE;
 
 const struct protocol *const protocols[] = {
     &protocol_messaging,
+    &protocol_chat,
     &protocol_realtime,
     &protocol_simple,
 #ifdef PROTOCOL_MORE

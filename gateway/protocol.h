@@ -45,6 +45,8 @@ struct protocol {
     void (*on_request_refused)(struct session *, const struct frame_request_refused *);
     void (*on_conversation_reply)(struct session *, const struct frame_conversation_reply *);
     void (*on_events_followed)(struct session *, const struct frame_events_followed *);
+    /* An event has been handed over, just now. */
+    void (*on_event)(struct session *, const struct frame_event_delivery *);
     /* What became of a message of this session's user later. */
     void (*on_message_status)(struct session *, const struct frame_message_status *);
     void (*on_member_list)(struct session *, const struct frame_member_list *);

@@ -180,7 +180,8 @@ void topic_fanout_signal(struct topic_fanout *memory, struct sessions *sessions,
     for (size_t i = 0; i < signal->connections.count; i++) {
         struct session *session = session_find(sessions, signal->connections.values[i]);
 
-        if (session)
+        /* One that follows no events, or says it is offline, is not there. */
+        if (session && !(session->flags & CONNECTION_FLAG_HIDDEN))
             send_one(&fanout, session);
     }
     finish(&fanout);

@@ -693,7 +693,7 @@ void topics_on_presence(struct topics *topics, uint32_t partition,
         topic_fanout_presence(&topics->fanout, &topics->index, state);
         return;
     }
-    session = session_find(topics->gateway->sessions, state->request);
+    session = session_find(topics->gateway->sessions, state->request & ~PRESENCE_AGAIN);
     if (session &&
         (follows(topics, session, state->user) || follows(topics, session, slice_text("*"))))
         topic_fanout_state(&topics->fanout, session, state);
@@ -740,7 +740,7 @@ static void ask_states(struct topics *topics, uint32_t partition)
 {
     for (struct target *t = topics->index.targets[TARGET_PRESENCE]; t; t = t->hh.next) {
         for (size_t i = 0; concerns(t, partition) && i < t->count; i++) {
-            struct frame frame = watch_frame(t, true, t->receivers[i].session->id);
+            struct frame frame = watch_frame(t, true, t->receivers[i].session->id | PRESENCE_AGAIN);
 
             if (t->receivers[i].subscription->wanted)
                 uplink_send(topics->gateway->uplink, partition, &frame);

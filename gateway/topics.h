@@ -12,6 +12,10 @@
 #include "gateway/gateway.h"
 #include "gateway/session.h"
 
+/* In a PRESENCE_STATE's request beside the session: it has been told before, and may have missed a
+ * change since. */
+#define PRESENCE_AGAIN (1ull << 63)
+
 struct topics *topics_create(struct gateway *);
 void topics_destroy(struct topics **);
 /*

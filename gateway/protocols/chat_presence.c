@@ -1,0 +1,122 @@
+/*
+ * chat: whom a connection follows: those who share a chat with its user. The members of his chats
+ * are asked for once, when he subscribes; later the first message of a chat brings them. Only so
+ * many are followed, those of the latest chats.
+ */
+#include "gateway/protocols/chat.h"
+
+#include "common/topic.h"
+#include "gateway/topics.h"
+
+#define FOLLOWED_MAX 1000
+
+/* Names to be followed together: a subscription of its own for each would be more work. */
+struct names {
+    struct chat_list list;
+    size_t room;
+};
+
+/* One who is followed already is told of again, if that is wanted. */
+static void add_name(struct session *session, struct names *names, struct slice user, bool again)
+{
+    struct buffer name = {0};
+    bool followed;
+
+    if (user.length == 0 || slice_equal(user, session->user))
+        return;
+    topic_presence_name(&name, user);
+    followed = topics_has(session, buffer_slice(&name));
+    if (followed ? again : names->room > 0) {
+        chat_list_add(&names->list, buffer_slice(&name));
+        names->room -= !followed;
+    }
+    buffer_finish(&name);
+}
+
+static void begin_names(struct session *session, struct names *names)
+{
+    size_t followed = topics_count(session);
+
+    *names = (struct names){.room = followed < FOLLOWED_MAX ? FOLLOWED_MAX - followed : 0};
+}
+
+static void follow_names(struct session *session, struct names *names)
+{
+    size_t count = chat_list_count(&names->list);
+    struct slice topics[64];
+
+    for (size_t i = 0; i < count;) {
+        size_t some = 0;
+
+        while (i < count && some < sizeof(topics) / sizeof(topics[0]))
+            topics[some++] = chat_list_at(&names->list, i++);
+        topics_subscribe(session->gateway->topics, session, topics, some, 0);
+    }
+    chat_list_finish(&names->list);
+}
+
+/* ---- members of groups, one group after another ---- */
+
+static void ask_next_group(struct session *session);
+
+static void on_members(struct session *session, uint64_t request, const struct bus_reply *reply)
+{
+    struct names names;
+
+    (void)request;
+    begin_names(session, &names);
+    for (size_t i = 0; i < bus_reply_count(reply); i++)
+        add_name(session, &names, bus_reply_text(bus_reply_at(reply, i)), true);
+    follow_names(session, &names);
+    if (reply)
+        ask_next_group(session);
+}
+
+static void ask_next_group(struct session *session)
+{
+    struct chat_state *state = session->protocol_state;
+    struct chat_list *groups = &state->groups;
+
+    if (groups->next == chat_list_count(groups) || topics_count(session) >= FOLLOWED_MAX ||
+        chat_ask_members(session, 0, chat_list_at(groups, groups->next++), on_members) != 0)
+        chat_list_finish(groups);
+}
+
+/* ---- chats ---- */
+
+static void on_chats(struct session *session, uint64_t request, const struct bus_reply *reply)
+{
+    struct chat_state *state = session->protocol_state;
+    struct names names;
+
+    (void)request;
+    begin_names(session, &names);
+    chat_list_finish(&state->groups);
+    for (size_t i = 0; i < bus_reply_count(reply); i++) {
+        struct slice chat = bus_reply_text(bus_reply_at(reply, i));
+
+        if (chat_is_group(chat))
+            chat_list_add(&state->groups, chat);
+        else
+            add_name(session, &names, chat, true);
+    }
+    follow_names(session, &names);
+    ask_next_group(session);
+}
+
+void chat_follow_all(struct session *session)
+{
+    /* Too many questions, or Redis away: then it hears of them with the next message. */
+    (void)!chat_ask_chats(session, 0, FOLLOWED_MAX, on_chats);
+}
+
+void chat_on_event(struct session *session, const struct frame_event_delivery *event)
+{
+    struct names names;
+
+    if (event->kind != EVENT_NEW)
+        return;
+    begin_names(session, &names);
+    add_name(session, &names, chat_is_group(event->chat) ? event->from : event->chat, false);
+    follow_names(session, &names);
+}

@@ -1,0 +1,128 @@
+#!lua flags=no-writes
+-- Messages of conversations of one partition, as one of their members may see them.
+-- KEYS, of each conversation: its object, log, changes, then delivered and read of each user whose marks are wanted.
+-- ARGV: the member; bytes of bodies there is room for; then of each conversation: the lowest message, the highest ('+': the
+-- newest), how many at most, 1 to count what he has not read, how many users' marks, the names of those.
+-- Answers of each {status, name, newest, missed, messages}, status OK, NONE or FORBIDDEN; a message, latest first, is
+-- {id, from, at, protocol, content, body, change, {user, delivered at, read at, ...}}; 0: not yet.
+local call = redis.call
+local me, room = ARGV[1], tonumber(ARGV[2])
+local CHUNK, SCAN = 16, 1000
+
+local function text(number) return string.format('%.0f', number) end
+
+local function number_of(id) return tonumber(string.match(id, '^%d+')) end
+
+local function participant(object, user)
+    local field = call('HGET', object, '+' .. user)
+    if not field then return nil end
+    local delivered, read, since, wrote = string.match(field, '^(%d+) (%d+) (%d+) (%d+)')
+    return {delivered = tonumber(delivered), read = tonumber(read), since = tonumber(since), wrote = tonumber(wrote)}
+end
+
+local function fields_of(entry)
+    local fields = {}
+    for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+    return fields
+end
+
+-- The entries from message `lowest` on of which one is the first mark of each of `count` messages.
+local function marks(key, lowest, count)
+    local entries = call('XRANGE', key, text(lowest), '+', 'COUNT', count + 1)
+    for i, entry in ipairs(entries) do entries[i] = {number_of(entry[1]), entry[2][2]} end
+    return entries
+end
+
+-- When the mark first covered the message; messages come in falling order.
+local function first_at(entries, message)
+    while #entries > 1 and entries[#entries - 1][1] >= message do table.remove(entries) end
+    local last = entries[#entries]
+    return last and last[1] >= message and last[2] or '0'
+end
+
+local function add_marks(messages, users)
+    if #messages == 0 then return end
+    local lowest = messages[#messages].number
+    for _, user in ipairs(users) do
+        if user.is and user.is.delivered >= lowest then
+            local delivered = marks(user.delivered_key, lowest, messages[1].number - lowest + 1)
+            local read = user.is.read >= lowest and marks(user.read_key, lowest, messages[1].number - lowest + 1) or {}
+            for _, message in ipairs(messages) do
+                local m = message.number
+                if message[2] ~= user.name and m > user.is.since and m <= user.is.delivered then
+                    local to = message[8]
+                    to[#to + 1] = user.name
+                    to[#to + 1] = first_at(delivered, m)
+                    to[#to + 1] = m <= user.is.read and first_at(read, m) or '0'
+                end
+            end
+        end
+    end
+end
+
+local function message_of(entry, changes)
+    local id, fields = number_of(entry[1]), fields_of(entry)
+    local change = call('HGET', changes, text(id)) or ''
+    local body = string.sub(change, 1, 7) == 'delete ' and '' or fields.body or ''
+    return {text(id), fields.from or '', fields.at or '0', fields.protocol or '0', fields.content or '0', body, change, {},
+        number = id, size = #body + #change}
+end
+
+-- The highest first; one is always taken, then as many as there is room for.
+local function messages_of(log, changes, lowest, highest, count)
+    local messages = {}
+    local to = highest
+    while #messages < count do
+        local entries = call('XREVRANGE', log, to, text(lowest), 'COUNT', math.min(CHUNK, count - #messages))
+        for _, entry in ipairs(entries) do
+            local message = message_of(entry, changes)
+            if #messages > 0 and room < message.size then return messages end
+            room = room - message.size
+            messages[#messages + 1] = message
+        end
+        if #entries == 0 then break end
+        to = '(' .. entries[#entries][1]
+    end
+    return messages
+end
+
+-- Messages of others above the mark. Where he wrote none himself they need not be looked at; beyond SCAN they are not.
+local function missed_of(log, is, newest)
+    local from = math.max(is.read, is.since)
+    local seen, missed = from, 0
+    while seen < is.wrote and seen - from < SCAN do
+        local entries = call('XRANGE', log, text(seen + 1), text(is.wrote), 'COUNT', CHUNK)
+        if #entries == 0 then break end
+        for _, entry in ipairs(entries) do
+            if fields_of(entry).from ~= me then missed = missed + 1 end
+        end
+        seen = number_of(entries[#entries][1])
+    end
+    return missed + newest - math.max(seen, seen - from < SCAN and is.wrote or 0)
+end
+
+local key, argument = 0, 2
+local function next_key() key = key + 1; return KEYS[key] end
+local function next_argument() argument = argument + 1; return ARGV[argument] end
+
+local answers = {}
+while argument < #ARGV do
+    local object, log, changes = next_key(), next_key(), next_key()
+    local lowest, highest, count = tonumber(next_argument()), next_argument(), tonumber(next_argument())
+    local count_missed, users = next_argument() == '1', {}
+    for i = 1, tonumber(next_argument()) do
+        local name = next_argument()
+        users[i] = {name = name, is = participant(object, name), delivered_key = next_key(), read_key = next_key()}
+    end
+    local is, newest = participant(object, me), tonumber(call('HGET', object, 'last') or 0)
+    if is then
+        local messages = messages_of(log, changes, math.max(lowest, is.since + 1), highest, count)
+        add_marks(messages, users)
+        answers[#answers + 1] = {'OK', call('HGET', object, 'name') or '', text(newest),
+            text(count_missed and missed_of(log, is, newest) or 0), messages}
+    else
+        local there = call('EXISTS', object) == 1 and call('HEXISTS', object, 'deleted') == 0
+        answers[#answers + 1] = {there and 'FORBIDDEN' or 'NONE'}
+    end
+end
+return answers
