@@ -57,7 +57,7 @@ DEPS := deps-build deps-run deps-test deps-check
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
-build: $(BINARIES) ## compile gateway, router and auth into build/release (the default)
+build: $(BINARIES) $(B)/trunkline-auth ## compile gateway, router and auth into build/release (the default)
 
 run: build deps-run ## Redis, auth, a router and two gateways on this machine; Ctrl-C ends them
 	@exec deploy/run.sh $(B)
@@ -146,6 +146,9 @@ $(B)/lib%.a:
 $(BINARIES): $(B)/%: $(B)/obj/%/main.o $(B)/lib%.a $(B)/libcommon.a
 	@echo "  LINK  $@"
 	$(Q)$(LINK) $^ $(PKG_LIBS) -lm -o $@
+
+$(B)/trunkline-auth: | $(B)/auth # called so, it is the command line of auth
+	$(Q)ln -sf auth $@
 
 $(TESTS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libsupport.a $(PROCESSES:%=$(B)/lib%.a) \
                         $(B)/libcommon.a

@@ -19,6 +19,15 @@ int accounts_create(struct auth *, struct slice user, const char *encoded_passwo
 /* 0, or -EEXIST: the name is taken. */
 int accounts_created(const struct bus_reply *);
 
+/* Of a user who has an account. */
+int accounts_set_password(struct auth *, struct slice user, const char *encoded_password,
+                          bus_reply_fn *, void *arg) __attribute__((warn_unused_result));
+/* The account; his logins are ended apart. */
+int accounts_remove(struct auth *, struct slice user, bus_reply_fn *, void *arg)
+    __attribute__((warn_unused_result));
+/* Of either: 0, or -ENOENT: there is no such user. */
+int accounts_changed(const struct bus_reply *);
+
 int accounts_find(struct auth *, struct slice user, bus_reply_fn *, void *arg)
     __attribute__((warn_unused_result));
 /* 0, or -ENOENT. */
@@ -28,23 +37,39 @@ int logins_begin(struct auth *, const struct refresh_token *, const struct issue
                  int64_t now_s, bus_reply_fn *, void *arg) __attribute__((warn_unused_result));
 int logins_begun(const struct bus_reply *);
 
+/* Live tokens of one login; one more revokes the oldest. */
+#define LOGIN_TOKENS_MAX "16"
+
 /* A token whose login has ended before the token does. */
 struct ended_token {
     char token_id[TOKEN_ID_SIZE];
     int64_t expires_at;
 };
 
+/* Those that are to be revoked; zeroed is empty. */
+struct ended_tokens {
+    struct ended_token *all;
+    size_t count;
+};
+
+void ended_tokens_add(struct ended_tokens *, struct slice token_id, int64_t expires_at);
+void ended_tokens_finish(struct ended_tokens *);
+
 /* Spends one refresh token for the next. */
 int logins_renew(struct auth *, const struct refresh_token *spent, const struct refresh_token *next,
                  const struct issued_token *, int64_t now_s, bus_reply_fn *, void *arg)
     __attribute__((warn_unused_result));
-/* 0, -ENOENT: there is no such login, or -ESTALE: it was spent before, so the login is over and its
- * token is to be revoked. */
-int logins_renewed(const struct bus_reply *, struct ended_token *);
+/* 0, -ENOENT: there is no such login, or -ESTALE: it was spent before, so the login is over. Adds
+ * the tokens that are to be revoked. */
+int logins_renewed(const struct bus_reply *, struct ended_tokens *);
 
-int logins_end(struct auth *, const struct refresh_token *, bus_reply_fn *, void *arg)
+/* login: NULL ends all of the user's. */
+int logins_end(struct auth *, struct slice user, const char *login, bus_reply_fn *, void *arg)
     __attribute__((warn_unused_result));
-/* 0: its token is to be revoked, or -ENOENT. */
-int logins_ended(const struct bus_reply *, struct ended_token *);
+/* The number of logins ended, or -EAGAIN. Adds their tokens, which are to be revoked. */
+int logins_ended(const struct bus_reply *, struct ended_tokens *);
+/* All logins of a user. */
+int logins_find(struct auth *, struct slice user, bus_reply_fn *, void *arg)
+    __attribute__((warn_unused_result));
 
 #endif

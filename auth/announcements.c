@@ -1,5 +1,6 @@
 #include "auth/announcements.h"
 
+#include "auth/key_rotation.h"
 #include "auth/signing_keys.h"
 #include "common/embed.h"
 #include "common/log.h"
@@ -160,6 +161,8 @@ static int publish_box(struct key_publisher *publisher)
 void key_publisher_look(struct key_publisher *publisher)
 {
     publisher->begun = true;
+    if (publisher->auth->rotation != NULL)
+        key_rotation_look(publisher->auth->rotation);
     if (!publisher->looking)
         publisher->looking = publish_signing_keys(publisher) == 0 && publish_box(publisher) == 0;
 }

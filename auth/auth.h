@@ -17,7 +17,8 @@ struct auth {
     struct deployment deployment;
     char name[64];
     struct bus *bus;
-    struct signing_keys *keys; /* NULL: tokens are HS256 */
+    struct signing_keys *keys;     /* NULL: tokens are HS256 */
+    struct key_rotation *rotation; /* of them */
     struct tokens *tokens;
     struct passwords *passwords;
     struct unsealing_key *box; /* what gateways seal passwords for */

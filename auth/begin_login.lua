@@ -1,5 +1,5 @@
 -- Remembers a login by its present refresh token and access token. The oldest goes when there are too many.
--- KEYS: the user's logins (a hash: login -> texts as below)
+-- KEYS: the user's logins (a hash: login -> refresh=<hash> tokens=<id>:<end>,... expires=<end>)
 -- ARGV: login, hash of the refresh token, token id, its end, now, refresh ttl (Unix seconds, seconds), most
 local now, ttl, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local all = redis.call('HGETALL', KEYS[1])
@@ -18,7 +18,7 @@ end
 if count >= most then
     redis.call('HDEL', KEYS[1], oldest)
 end
-redis.call('HSET', KEYS[1], ARGV[1], string.format('refresh=%s token=%s token_expires=%s expires=%d',
+redis.call('HSET', KEYS[1], ARGV[1], string.format('refresh=%s tokens=%s:%s expires=%d',
     ARGV[2], ARGV[3], ARGV[4], now + ttl))
 redis.call('EXPIRE', KEYS[1], ttl)
 return 1

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define PASSWORD_MIN 8
 #define GUEST_BYTES 10
 
 /* A request between its steps; each chain ends in one finish_*. */
@@ -28,10 +27,10 @@ struct call {
     struct refresh_token spent;   /* the one that was presented */
     struct refresh_token refresh; /* the one that is given out; text is empty: none */
     struct issued_token token;
-    struct ended_token revoke[2]; /* to be revoked, from the end */
-    size_t revoke_count;
+    struct ended_tokens revoke; /* to be revoked, from the end */
     int64_t now_s;
-    bool reused; /* a spent refresh token came again */
+    bool reused;  /* a spent refresh token came again */
+    bool renewed; /* it was exchanged for the next */
 };
 
 /* ---- calls -------------------------------------------------------------------------------------
@@ -58,6 +57,7 @@ static void free_call(struct call *call)
 {
     forget_password(call);
     buffer_finish(&call->user);
+    ended_tokens_finish(&call->revoke);
     free(call->token.text);
     explicit_bzero(call, sizeof(*call));
     free(call);
@@ -308,6 +308,8 @@ static void finish_revoked(struct call *call)
 {
     if (call->reused)
         finish_refused(call, API_REFRESH_TOKEN);
+    else if (call->renewed)
+        finish_with_token(call);
     else
         finish_empty(call);
 }
@@ -317,8 +319,8 @@ static void revoke_next(void *arg, int result)
 {
     struct call *call = arg;
 
-    while (result == 0 && call->revoke_count > 0) {
-        const struct ended_token *token = &call->revoke[--call->revoke_count];
+    while (result == 0 && call->revoke.count > 0) {
+        const struct ended_token *token = &call->revoke.all[--call->revoke.count];
 
         if (token->expires_at <= call->now_s)
             continue;
@@ -353,10 +355,11 @@ static void on_login_renewed(void *arg, const struct bus_reply *reply)
 {
     struct call *call = arg;
 
-    switch (logins_renewed(reply, &call->revoke[0])) {
+    switch (logins_renewed(reply, &call->revoke)) {
     case 0:
         auth_count(AUTH_REFRESHES);
-        finish_with_token(call);
+        call->renewed = true;
+        revoke_next(call, 0);
         return;
     case -ENOENT:
         finish_refused(call, API_REFRESH_TOKEN);
@@ -364,7 +367,6 @@ static void on_login_renewed(void *arg, const struct bus_reply *reply)
     case -ESTALE:
         auth_count(AUTH_REFRESHES_REUSED);
         call->reused = true;
-        call->revoke_count = 1;
         revoke_next(call, 0);
         return;
     default:
@@ -401,14 +403,9 @@ void endpoint_refresh(struct api *api, struct http_request *request)
 static void on_login_ended(void *arg, const struct bus_reply *reply)
 {
     struct call *call = arg;
-    struct ended_token *ended = &call->revoke[call->revoke_count];
-    int result = logins_ended(reply, ended);
+    int result = logins_ended(reply, &call->revoke);
 
-    /* Most often it is the bearer token. */
-    if (result == 0 &&
-        (call->revoke_count == 0 || strcmp(ended->token_id, call->revoke[0].token_id) != 0))
-        call->revoke_count++;
-    revoke_next(call, result == -EAGAIN ? -EAGAIN : 0);
+    revoke_next(call, result < 0 ? result : 0);
 }
 
 /* Takes the bearer token in, to be revoked. Returns 0, -ENOENT: there is none (or an expired one),
@@ -417,20 +414,16 @@ static int read_bearer(struct call *call)
 {
     struct slice token = http_request_token(call->request);
     struct identity identity = {0};
-    struct ended_token *ended = &call->revoke[0];
     enum verifier_result result =
         token_check(call->api->auth->tokens, token, call->now_s, &identity);
 
     if (result != VERIFIER_OK)
         return result == VERIFIER_MISSING || result == VERIFIER_EXPIRED ? -ENOENT : -EINVAL;
-    if (identity.token_id != NULL && strlen(identity.token_id) < sizeof(ended->token_id)) {
-        strcpy(ended->token_id, identity.token_id);
-        ended->expires_at = identity.expires_at;
-        call->revoke_count = 1;
+    ended_tokens_add(&call->revoke, slice_text(identity.token_id), identity.expires_at);
+    if (call->revoke.count > 0)
         buffer_append_text(&call->user, identity.user);
-    }
     identity_finish(&identity);
-    return call->revoke_count > 0 ? 0 : -EINVAL;
+    return call->revoke.count > 0 ? 0 : -EINVAL;
 }
 
 /* Who has the refresh token may end its login, also when the bearer token has expired meanwhile. */
@@ -470,7 +463,8 @@ void endpoint_logout(struct api *api, struct http_request *request)
     }
     if (call->user.length == 0)
         buffer_append_text(&call->user, call->spent.user);
-    if (logins_end(api->auth, &call->spent, on_login_ended, call) < 0)
+    if (logins_end(api->auth, slice_text(call->spent.user), call->spent.login, on_login_ended,
+                   call) < 0)
         finish_refused(call, API_UNAVAILABLE);
 }
 

@@ -1,21 +1,22 @@
 #include "auth/limits.h"
 
+#include "common/bucket.h"
 #include "common/table.h"
 #include "common/xalloc.h"
 
 #include <stdlib.h>
 
 struct limit {
-    UT_hash_handle hh;   /* in the order of last use */
-    uint64_t full_at_ms; /* when its bucket is full, if nothing more is taken */
+    UT_hash_handle hh; /* in the order of last use */
+    struct rate_bucket bucket;
     char name[];
 };
 
 struct limits {
     struct limit *all;
     size_t most;
-    uint64_t interval_ms;
-    uint64_t span_ms; /* an empty bucket is full after it */
+    uint32_t burst;
+    uint64_t token_us; /* that one takes to come back */
 };
 
 struct limits *limits_create(size_t most, unsigned burst, uint64_t interval_ms)
@@ -23,8 +24,8 @@ struct limits *limits_create(size_t most, unsigned burst, uint64_t interval_ms)
     struct limits *limits = xcalloc(1, sizeof(*limits));
 
     limits->most = most;
-    limits->interval_ms = interval_ms;
-    limits->span_ms = burst * interval_ms;
+    limits->burst = burst;
+    limits->token_us = interval_ms * 1000;
     return limits;
 }
 
@@ -54,13 +55,13 @@ static struct limit *find(struct limits *limits, struct slice name)
     return limit;
 }
 
-static struct limit *add(struct limits *limits, struct slice name, uint64_t now_ms)
+static struct limit *add(struct limits *limits, struct slice name, uint64_t now_us)
 {
     struct limit *limit;
 
     /* Those in front were used longest ago; a full one says no more than none. */
     while (limits->all != NULL &&
-           (limits->all->full_at_ms <= now_ms || HASH_COUNT(limits->all) >= limits->most))
+           (rate_is_full(&limits->all->bucket, now_us) || HASH_COUNT(limits->all) >= limits->most))
         forget(limits, limits->all);
     limit = xcalloc(1, sizeof(*limit) + name.length + 1);
     memcpy(limit->name, name.data, name.length);
@@ -77,22 +78,20 @@ static void move_to_end(struct limits *limits, struct limit *limit, size_t lengt
 uint64_t limits_take(struct limits *limits, struct slice name, uint64_t now_ms)
 {
     struct limit *limit = find(limits, name);
-    uint64_t full_at_ms;
+    uint64_t wait_ms, now_us = now_ms * 1000;
 
     if (limit == NULL)
-        limit = add(limits, name, now_ms);
-    full_at_ms = (limit->full_at_ms > now_ms ? limit->full_at_ms : now_ms) + limits->interval_ms;
-    if (full_at_ms > now_ms + limits->span_ms)
-        return full_at_ms - limits->span_ms - now_ms;
-    limit->full_at_ms = full_at_ms;
-    move_to_end(limits, limit, name.length);
-    return 0;
+        limit = add(limits, name, now_us);
+    wait_ms = bucket_take(&limit->bucket, limits->token_us, limits->burst, now_us);
+    if (wait_ms == 0)
+        move_to_end(limits, limit, name.length);
+    return wait_ms;
 }
 
 void limits_give_back(struct limits *limits, struct slice name)
 {
     struct limit *limit = find(limits, name);
 
-    if (limit != NULL && limit->full_at_ms >= limits->interval_ms)
-        limit->full_at_ms -= limits->interval_ms;
+    if (limit != NULL)
+        bucket_give_back(&limit->bucket, limits->token_us);
 }

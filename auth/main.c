@@ -6,7 +6,9 @@
 #include "auth/announcements.h"
 #include "auth/api.h"
 #include "auth/auth.h"
+#include "auth/cli.h"
 #include "auth/http.h"
+#include "auth/key_rotation.h"
 #include "auth/password_asks.h"
 #include "auth/password_box.h"
 #include "auth/passwords.h"
@@ -16,6 +18,7 @@
 #include "common/process.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define METRIC(NAME, metric_name, is_gauge, sentence)                                              \
     [AUTH_##NAME] = {.name = metric_name, .help = sentence, .gauge = is_gauge},
@@ -57,9 +60,16 @@ static void refresh_metrics(void *arg)
 static int open_keys(struct auth *auth, struct buffer *error)
 {
     if (auth->settings.token_secret_file[0] == '\0') {
-        auth->keys = signing_keys_create(auth->settings.auth_keys, error);
+        if (strcmp(auth->settings.token_algorithm, "RS256") != 0 &&
+            strcmp(auth->settings.token_algorithm, "ES256") != 0) {
+            buffer_append_text(error, "TRUNKLINE_TOKEN_ALGORITHM: must be RS256 or ES256");
+            return -1;
+        }
+        auth->keys =
+            signing_keys_create(auth->settings.auth_keys, auth->settings.token_algorithm, error);
         if (auth->keys == NULL)
             return -1;
+        auth->rotation = key_rotation_create(auth);
     }
     auth->box = password_box_open(auth->settings.auth_keys, error);
     if (auth->box == NULL)
@@ -152,6 +162,7 @@ static void on_finish(struct process *process)
     bus_destroy(&process->bus);
     password_asks_destroy(&auth->asks);
     key_publisher_destroy(&program->publisher);
+    key_rotation_destroy(&auth->rotation);
     api_destroy(&auth->api);
     passwords_destroy(&auth->passwords);
 }
@@ -181,5 +192,7 @@ int main(int argc, char **argv)
     };
     static struct program program;
 
+    if (cli_is_wanted(argc, argv))
+        return cli_main(argc, argv);
     return process_main(&program.process, &kind, argc, argv);
 }

@@ -14,13 +14,14 @@
 
 struct tokens {
     const struct settings *settings;
-    const struct signing_key *key; /* NULL: HS256 with secret */
+    const struct signing_keys *keys; /* NULL: HS256 with secret */
     struct buffer secret;
     struct token_keys *accepted;
 };
 
 static int accept_keys(struct tokens *tokens, const struct signing_keys *keys, struct buffer *error)
 {
+    tokens->keys = keys;
     for (size_t i = 0; i < signing_keys_count(keys); i++) {
         const struct signing_key *key = signing_keys_at(keys, i);
 
@@ -30,7 +31,6 @@ static int accept_keys(struct tokens *tokens, const struct signing_keys *keys, s
             return -EINVAL;
         }
     }
-    tokens->key = signing_keys_current(keys);
     return 0;
 }
 
@@ -55,6 +55,17 @@ struct tokens *tokens_create(const struct settings *settings, const struct signi
     if (result < 0)
         tokens_destroy(&tokens);
     return tokens;
+}
+
+void tokens_keys_changed(struct tokens *tokens)
+{
+    struct buffer error = {0};
+
+    token_keys_destroy(&tokens->accepted);
+    tokens->accepted = token_keys_create();
+    /* What is a signing key is usable. */
+    (void)!accept_keys(tokens, tokens->keys, &error);
+    buffer_finish(&error);
 }
 
 void tokens_destroy(struct tokens **tokens)
@@ -125,14 +136,17 @@ static int add_claims(jwt_t *jwt, const struct settings *settings, const char *u
     return failed;
 }
 
-static int set_key(jwt_t *jwt, const struct tokens *tokens)
+static int set_key(jwt_t *jwt, const struct tokens *tokens, int64_t now_s)
 {
-    if (tokens->key == NULL)
+    const struct signing_key *key;
+
+    if (tokens->keys == NULL)
         return jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)tokens->secret.data,
                            (int)tokens->secret.length);
-    return jwt_add_header(jwt, "kid", tokens->key->kid) |
-           jwt_set_alg(jwt, JWT_ALG_RS256, (const unsigned char *)tokens->key->private_pem.data,
-                       (int)tokens->key->private_pem.length);
+    key = signing_keys_current(tokens->keys, now_s);
+    return jwt_add_header(jwt, "kid", key->kid) |
+           jwt_set_alg(jwt, jwt_str_alg(key->algorithm),
+                       (const unsigned char *)key->private_pem.data, (int)key->private_pem.length);
 }
 
 int token_sign(const struct tokens *tokens, struct slice user, int64_t now_s,
@@ -141,7 +155,7 @@ int token_sign(const struct tokens *tokens, struct slice user, int64_t now_s,
     char *name = xmemdup0(user.data, user.length);
     jwt_t *jwt = NULL;
 
-    if (jwt_new(&jwt) == 0 && set_key(jwt, tokens) == 0 &&
+    if (jwt_new(&jwt) == 0 && set_key(jwt, tokens, now_s) == 0 &&
         add_claims(jwt, tokens->settings, name, now_s, token) == 0)
         token->text = jwt_encode_str(jwt);
     jwt_free(jwt);

@@ -21,6 +21,8 @@ struct tokens;
  * with the line for the operator in error. */
 struct tokens *tokens_create(const struct settings *, const struct signing_keys *keys,
                              struct buffer *error);
+/* The signing keys are others now. */
+void tokens_keys_changed(struct tokens *);
 void tokens_destroy(struct tokens **); /* NULL-safe; clears the pointer */
 
 struct issued_token {

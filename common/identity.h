@@ -6,6 +6,7 @@
 #define COMMON_IDENTITY_H
 
 #include "common/slice.h"
+#include "common/token_keys.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,21 +38,6 @@ enum verifier_result {
 };
 
 void identity_finish(struct identity *); /* zeroed is fine; leaves it zeroed */
-
-/*
- * Keys that tokens may be signed with. The algorithm is the key's, never the token's: RS256 with
- * the public key that the token's kid names, or, once a secret is set, HS256 with that and nothing
- * else.
- */
-struct token_keys;
-struct token_keys *token_keys_create(void);
-void token_keys_destroy(struct token_keys **); /* NULL-safe; clears the pointer */
-void token_keys_set_secret(struct token_keys *, struct slice secret);
-/* Adds an RSA public key of 2048 to 8192 bits. Returns 0, -EINVAL (no such key) or -ENOSPC (16 are
- * there). */
-int token_keys_add(struct token_keys *, struct slice kid, struct slice pem)
-    __attribute__((warn_unused_result));
-bool token_keys_empty(const struct token_keys *);
 
 struct token_rules {
     const char *issuer;   /* "": not checked */

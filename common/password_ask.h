@@ -10,7 +10,8 @@
 #include <stdbool.h>
 
 #define PASSWORD_ASK_NONCE 16
-/* Bytes of a password; auth gives out none that is longer. */
+/* Bytes of a password. */
+#define PASSWORD_MIN 8
 #define PASSWORD_MAX 1024
 /* Entries of the stream of asks: those before them have nobody waiting any more. */
 #define PASSWORD_ASKS_KEPT "256"

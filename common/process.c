@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 /* How often running processes look whether Redis still holds what the deployment agreed on. */
+#define SIGNALS (sizeof(((struct process *)NULL)->signals) / sizeof(uv_signal_t))
 #define AGREEMENT_MS 5000
 
 static void name_process(struct process *process)
@@ -63,7 +64,7 @@ static void finish(struct process *process)
     bus_destroy(&process->bus);
     name_claim_destroy(&process->claim);
     uv_close((uv_handle_t *)&process->agreement, NULL);
-    for (int i = 0; i < 2; i++)
+    for (size_t i = 0; i < SIGNALS; i++)
         uv_close((uv_handle_t *)&process->signals[i], NULL);
 }
 
@@ -188,9 +189,21 @@ static void on_signal(uv_signal_t *handle, int number)
     process->kind->on_stop(process);
 }
 
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    struct process *process = handle->data;
+
+    (void)number;
+    if (process->ready && !process->finished && process->kind->on_reload != NULL)
+        process->kind->on_reload(process);
+}
+
 static void start(struct process *process)
 {
-    static const int signals[2] = {SIGINT, SIGTERM};
+    static const struct {
+        int number;
+        uv_signal_cb handler;
+    } signals[SIGNALS] = {{SIGINT, on_signal}, {SIGTERM, on_signal}, {SIGHUP, on_hangup}};
     struct bus_options options = {
         .address = &process->address,
         .client_name = process->name,
@@ -203,10 +216,10 @@ static void start(struct process *process)
 
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&process->loop);
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < SIGNALS; i++) {
         uv_signal_init(&process->loop, &process->signals[i]);
         process->signals[i].data = process;
-        uv_signal_start(&process->signals[i], on_signal, signals[i]);
+        uv_signal_start(&process->signals[i], signals[i].handler, signals[i].number);
     }
     uv_timer_init(&process->loop, &process->agreement);
     process->agreement.data = process;

@@ -28,6 +28,8 @@ struct process_kind {
     void (*on_down)(struct process *, const char *reason);
     /* SIGTERM or SIGINT: must end in process_end, now or later. A second signal does not wait. */
     void (*on_stop)(struct process *);
+    /* SIGHUP, once it is ready: reads files again. May be NULL: nothing to read. */
+    void (*on_reload)(struct process *);
     /* Closes all it has on the loop, in reverse order of its start; also after a start that failed
      * half-way. */
     void (*on_finish)(struct process *);
@@ -45,7 +47,7 @@ struct process {
     struct bus *bus;
     struct name_claim *claim;
 
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
     uv_timer_t agreement;
     bool agreed; /* on this connection to Redis */
     bool ready, stopping, finished;

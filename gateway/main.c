@@ -145,6 +145,11 @@ static void on_up(struct process *process)
     uplink_on_bus_up(gateway->uplink);
 }
 
+static void on_reload(struct process *process)
+{
+    verifier_reload(((struct program *)process)->gateway.verifier);
+}
+
 static void on_left(void *arg)
 {
     process_end(arg);
@@ -206,6 +211,7 @@ int main(int argc, char **argv)
         .on_start = on_start,
         .on_ready = on_ready,
         .on_up = on_up,
+        .on_reload = on_reload,
         .on_stop = on_stop,
         .on_finish = on_finish,
         .on_finished = on_finished,

@@ -22,44 +22,6 @@ struct rate_users {
     struct idle_users idle;  /* without sessions, those that left first at the front */
 };
 
-/* The bucket as a time (GCRA): each token taken moves the moment at which it is full by what a
- * token takes to come back. */
-static uint64_t full_at_after(const struct rate_bucket *bucket, const struct rate *rate,
-                              uint64_t tokens, uint64_t now_us)
-{
-    uint64_t full_at = bucket->full_at_us > now_us ? bucket->full_at_us : now_us;
-
-    return full_at + 1000000 / rate->per_second * tokens;
-}
-
-uint64_t rate_wait(const struct rate_bucket *bucket, const struct rate *rate, uint64_t now_us)
-{
-    uint64_t full_at = full_at_after(bucket, rate, 1, now_us);
-    uint64_t limit = now_us + 1000000 / rate->per_second * rate->burst;
-
-    return full_at > limit ? (full_at - limit + 999) / 1000 : 0;
-}
-
-void rate_charge(struct rate_bucket *bucket, const struct rate *rate, uint64_t tokens,
-                 uint64_t now_us)
-{
-    bucket->full_at_us = full_at_after(bucket, rate, tokens, now_us);
-}
-
-uint64_t rate_take(struct rate_bucket *bucket, const struct rate *rate, uint64_t now_us)
-{
-    uint64_t wait_ms = rate_wait(bucket, rate, now_us);
-
-    if (wait_ms == 0)
-        rate_charge(bucket, rate, 1, now_us);
-    return wait_ms;
-}
-
-bool rate_is_full(const struct rate_bucket *bucket, uint64_t now_us)
-{
-    return bucket->full_at_us <= now_us;
-}
-
 struct rate_users *rate_users_create(void)
 {
     struct rate_users *users = xcalloc(1, sizeof(*users));

@@ -1,32 +1,14 @@
 /*
- * Rate limits: token buckets, and those that all sessions of one user share. No clock: the caller
- * says what time it is.
+ * Rate limits of users: the token buckets that all sessions of one share. No clock: the caller says
+ * what time it is.
  */
 #ifndef GATEWAY_RATE_H
 #define GATEWAY_RATE_H
 
+#include "common/bucket.h"
 #include "common/slice.h"
 
 #include <stdint.h>
-
-struct rate {
-    uint32_t per_second; /* tokens that come back in a second, at most 1,000,000 */
-    uint32_t burst;      /* tokens of a full bucket */
-};
-
-/* Zeroed, it is full. */
-struct rate_bucket {
-    uint64_t full_at_us; /* when it is full again, if nothing more is taken */
-};
-
-/* Takes one token. Returns 0, or the milliseconds until there is one (nothing is taken then). */
-uint64_t rate_take(struct rate_bucket *, const struct rate *, uint64_t now_us)
-    __attribute__((warn_unused_result));
-/* Milliseconds until there is a token, 0 when there is one. Takes nothing. */
-uint64_t rate_wait(const struct rate_bucket *, const struct rate *, uint64_t now_us);
-/* Takes so many tokens, more than there are too: the next one comes when all are paid back. */
-void rate_charge(struct rate_bucket *, const struct rate *, uint64_t tokens, uint64_t now_us);
-bool rate_is_full(const struct rate_bucket *, uint64_t now_us);
 
 /* Buckets of each user that has sessions here, or had and whose buckets are not full yet:
  * reconnecting fills none. */

@@ -16,9 +16,12 @@
 struct verifier {
     struct gateway *gateway;
     struct token_rules rules;
-    struct token_keys *keys;
+    struct token_keys *keys; /* all: of auth and of another issuer */
+    struct buffer published; /* of auth: what Redis had last: kid, PEM, ..., each with a NUL */
+    struct buffer foreign;   /* the other issuer's file */
     struct revocations *revocations;
-    bool secret; /* HS256: the key is no matter of Redis */
+    struct buffer secret;
+    bool hmac; /* HS256: the key is that secret, and no matter of Redis */
     bool revocations_loaded;
     bool destroyed; /* freed with the last reply */
     unsigned replies_awaited;
@@ -31,15 +34,96 @@ static void release(struct verifier *verifier)
         free(verifier);
 }
 
-static int load_secret(struct verifier *verifier, const char *path, struct buffer *error)
-{
-    struct buffer secret = {0};
-    int result = secret_read(path, &secret, error);
+/* ---- keys -------------------------------------------------------------------------------------
+ */
 
+static struct slice next_text(const struct buffer *texts, size_t *at)
+{
+    struct slice text = slice_text(texts->data + *at);
+
+    *at += text.length + 1;
+    return text;
+}
+
+static void add_published(struct token_keys *keys, const struct buffer *published)
+{
+    for (size_t at = 0; at < published->length;) {
+        struct slice kid = next_text(published, &at), pem = next_text(published, &at);
+        int result = token_keys_add(keys, kid, pem);
+
+        if (result < 0)
+            log_warn("auth:keys: key %.*s is not usable: %s", (int)kid.length, kid.data,
+                     strerror(-result));
+    }
+}
+
+/* All keys anew, from what is known. */
+static void gather_keys(struct verifier *verifier)
+{
+    struct token_keys *keys = token_keys_create();
+    struct buffer error = {0};
+
+    if (verifier->hmac)
+        token_keys_set_secret(keys, buffer_slice(&verifier->secret));
+    add_published(keys, &verifier->published);
+    if (verifier->foreign.length > 0 &&
+        token_keys_read(keys, buffer_slice(&verifier->foreign), &error) < 0)
+        log_warn("TRUNKLINE_TOKEN_KEYS_FILE: %.*s", (int)error.length, error.data);
+    buffer_finish(&error);
+    token_keys_destroy(&verifier->keys);
+    verifier->keys = keys;
+}
+
+/* Returns 0, or -errno with the line in error: then the file's keys stay as they were. */
+static int load_foreign(struct verifier *verifier, struct buffer *error)
+{
+    const char *path = verifier->gateway->settings.token_keys_file;
+    struct token_keys *tried = token_keys_create();
+    struct buffer text = {0};
+    int result;
+
+    buffer_append_text(error, "TRUNKLINE_TOKEN_KEYS_FILE: ");
+    result = token_keys_load_file(path, &text, error);
     if (result == 0)
-        token_keys_set_secret(verifier->keys, buffer_slice(&secret));
-    secret_finish(&secret);
+        result = token_keys_read(tried, buffer_slice(&text), error);
+    token_keys_destroy(&tried);
+    if (result < 0) {
+        buffer_finish(&text);
+        return result;
+    }
+    buffer_finish(&verifier->foreign);
+    verifier->foreign = text;
+    return 0;
+}
+
+static int load_files(struct verifier *verifier, struct buffer *error)
+{
+    const struct settings *settings = &verifier->gateway->settings;
+    int result = 0;
+
+    if (verifier->hmac)
+        result = secret_read(settings->token_secret_file, &verifier->secret, error);
+    if (result == 0 && settings->token_keys_file[0] != '\0')
+        result = load_foreign(verifier, error);
+    if (result == 0)
+        gather_keys(verifier);
     return result;
+}
+
+void verifier_reload(struct verifier *verifier)
+{
+    struct buffer error = {0};
+
+    if (verifier->gateway->settings.token_keys_file[0] == '\0')
+        return;
+    if (load_foreign(verifier, &error) < 0) {
+        log_warn("the keys of another issuer stay as they were: %.*s", (int)error.length,
+                 error.data);
+    } else {
+        gather_keys(verifier);
+        log_info("the keys of another issuer were read again");
+    }
+    buffer_finish(&error);
 }
 
 struct verifier *verifier_create(struct gateway *gateway, struct buffer *error)
@@ -52,8 +136,8 @@ struct verifier *verifier_create(struct gateway *gateway, struct buffer *error)
                                            .audience = settings->token_audience};
     verifier->keys = token_keys_create();
     verifier->revocations = revocations_create(REVOCATIONS_MAX);
-    verifier->secret = settings->token_secret_file[0] != '\0';
-    if (verifier->secret && load_secret(verifier, settings->token_secret_file, error) < 0)
+    verifier->hmac = settings->token_secret_file[0] != '\0';
+    if (load_files(verifier, error) < 0)
         verifier_destroy(&verifier);
     return verifier;
 }
@@ -63,6 +147,9 @@ void verifier_destroy(struct verifier **verifier)
     if (*verifier == NULL)
         return;
     token_keys_destroy(&(*verifier)->keys);
+    buffer_finish(&(*verifier)->published);
+    buffer_finish(&(*verifier)->foreign);
+    secret_finish(&(*verifier)->secret);
     revocations_destroy(&(*verifier)->revocations);
     (*verifier)->destroyed = true;
     release(*verifier);
@@ -76,22 +163,19 @@ void verifier_destroy(struct verifier **verifier)
  * auth writes them again. */
 static void take_keys(struct verifier *verifier, const struct bus_reply *reply)
 {
-    struct token_keys *keys = token_keys_create();
+    struct buffer published = {0};
 
-    for (size_t i = 0; i + 1 < bus_reply_count(reply); i += 2) {
-        struct slice kid = bus_reply_text(bus_reply_at(reply, i));
-        int result = token_keys_add(keys, kid, bus_reply_text(bus_reply_at(reply, i + 1)));
+    for (size_t i = 0; i < bus_reply_count(reply); i++) {
+        struct slice text = bus_reply_text(bus_reply_at(reply, i));
 
-        if (result < 0)
-            log_warn("auth:keys: key %.*s is not usable: %s", (int)kid.length, kid.data,
-                     strerror(-result));
+        buffer_append(&published, text.data, strnlen(text.data, text.length));
+        buffer_append_byte(&published, '\0');
     }
-    if (token_keys_empty(keys)) {
-        token_keys_destroy(&keys);
+    if (published.length == 0)
         return;
-    }
-    token_keys_destroy(&verifier->keys);
-    verifier->keys = keys;
+    buffer_finish(&verifier->published);
+    verifier->published = published;
+    gather_keys(verifier);
 }
 
 static void on_keys(void *arg, const struct bus_reply *reply)
@@ -186,7 +270,7 @@ void verifier_refresh(struct verifier *verifier)
 
     snprintf(now, sizeof(now), "%lld", (long long)time(NULL));
     verifier->refreshed_ms = uv_now(verifier->gateway->loop);
-    if (!verifier->secret)
+    if (!verifier->hmac)
         ask(verifier, on_keys, keys, "auth:keys");
     ask(verifier, on_revocations, revoked, "auth:revoked");
 }

@@ -2,7 +2,7 @@
  * Keeps what is needed to check tokens without asking anybody: auth's public keys (hash
  * `<prefix>auth:keys`, kid -> PEM) and its revocations (zset `<prefix>auth:revoked`, "jti user" by
  * expiry), loaded from Redis and kept up to date by auth's events. With TRUNKLINE_TOKEN_SECRET_FILE
- * the key is that secret.
+ * the key is that secret. TRUNKLINE_TOKEN_KEYS_FILE has more, of another issuer.
  */
 #ifndef GATEWAY_VERIFIER_H
 #define GATEWAY_VERIFIER_H
@@ -14,8 +14,10 @@
 
 #include <stdint.h>
 
-/* NULL when the secret's file cannot be used: *error is the line for the operator then. */
+/* NULL when a file of keys cannot be used: *error is the line for the operator then. */
 struct verifier *verifier_create(struct gateway *, struct buffer *error);
+/* Reads the file of another issuer's keys again (SIGHUP). */
+void verifier_reload(struct verifier *);
 /* Before or after the bus is destroyed. */
 void verifier_destroy(struct verifier **);
 /* Loads keys and revocations afresh, and closes sessions of tokens that were revoked meanwhile:

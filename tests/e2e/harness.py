@@ -169,6 +169,22 @@ class Auth(Process):
             **environment, "TRUNKLINE_NAME": "auth", "TRUNKLINE_AUTH_LISTEN": address,
             "TRUNKLINE_AUTH_KEYS": os.path.join(directory, "keys")})
 
+    def set(self, **settings):
+        """Other settings, from the next start on."""
+        self._environment.update({f"TRUNKLINE_{name.upper()}": str(value)
+                                  for name, value in settings.items()})
+
+    def command(self, *words, text=""):
+        """What trunkline-auth prints; it must succeed."""
+        done = self.try_command(*words, text=text)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def try_command(self, *words, text=""):
+        return subprocess.run([f"{BUILD}/trunkline-auth", *words], input=text, text=True,
+                              capture_output=True, env=self._environment, timeout=PATIENCE,
+                              check=False, cwd=ROOT)
+
     def post(self, path, body, token=None):
         headers = {"Content-Type": "application/json"}
         if token:

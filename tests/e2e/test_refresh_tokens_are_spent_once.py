@@ -62,6 +62,29 @@ def test_a_spent_one_ends_the_login(lasting):
     assert refresh(lasting, other["refresh_token"])[0] == 200, "another login is not concerned"
 
 
+def test_a_spent_one_revokes_the_whole_family(lasting):
+    """All tokens that this login was ever given, as far as they are alive."""
+    answers = [login(lasting, "family")]
+    for _ in range(4):
+        answers.append(refresh(lasting, answers[-1]["refresh_token"])[1])
+    assert not {id_of(answer) for answer in answers} & lasting.revoked()
+    assert refresh(lasting, answers[1]["refresh_token"])[0] == 401
+    assert {id_of(answer) for answer in answers} <= lasting.revoked()
+    for answer in answers:
+        assert refresh(lasting, answer["refresh_token"])[0] == 401
+
+
+def test_a_login_has_so_many_live_tokens(lasting):
+    answers = [login(lasting, "busy")]
+    for _ in range(18):
+        answers.append(refresh(lasting, answers[-1]["refresh_token"])[1])
+    ids = [id_of(answer) for answer in answers]
+    revoked = lasting.revoked()
+    assert [token for token in ids if token in revoked] == ids[:3], "the oldest make room"
+    assert lasting.auth.post("/logout", {"refresh_token": answers[-1]["refresh_token"]})[0] == 204
+    assert set(ids) <= lasting.revoked()
+
+
 def test_logout_revokes_and_says_so_on_the_bus(lasting):
     answer = login(lasting, "carol")
     assert lasting.auth.post("/logout", {"refresh_token": answer["refresh_token"]},

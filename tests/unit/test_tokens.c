@@ -62,6 +62,43 @@ static void what_is_issued_is_accepted(void **state)
     round_trip("root,Zoë", false);
 }
 
+/* Signed by libjwt, checked without it. */
+static void each_algorithm_is_accepted(void **state)
+{
+    static const char *const algorithms[] = {"RS256", "ES256"};
+    static const struct settings plain = {
+        .token_secret_file = "", .token_issuer = "", .token_audience = "", .admins = ""};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char directory[] = "/tmp/trunkline-keys-XXXXXX", command[64];
+        struct buffer error = {0};
+        struct identity identity = {0};
+        struct issued_token token;
+        struct signing_keys *keys;
+        struct tokens *tokens;
+
+        assert_non_null(mkdtemp(directory));
+        keys = signing_keys_create(directory, algorithms[i], &error);
+        assert_non_null(keys);
+        tokens = tokens_create(&plain, keys, &error);
+        assert_non_null(tokens);
+        for (int n = 0; n < 20; n++) {
+            token_plan(&token, NOW, 60);
+            assert_int_equal(token_sign(tokens, slice_text("alice"), NOW, &token), 0);
+            assert_int_equal(token_check(tokens, slice_text(token.text), NOW, &identity),
+                             VERIFIER_OK);
+            identity_finish(&identity);
+            free(token.text);
+        }
+        tokens_keys_changed(tokens);
+        tokens_destroy(&tokens);
+        signing_keys_destroy(&keys);
+        snprintf(command, sizeof(command), "rm -r '%s'", directory);
+        assert_int_equal(system(command), 0);
+    }
+}
+
 static void ids_differ(void **state)
 {
     struct issued_token one, other;
@@ -179,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_issued_is_accepted),
+        cmocka_unit_test(each_algorithm_is_accepted),
         cmocka_unit_test(ids_differ),
         cmocka_unit_test(a_secret_must_be_long),
         cmocka_unit_test(a_refresh_token_is_read_back),
