@@ -39,7 +39,7 @@ enum connection_flag {
     CONNECTION_FLAG_EXCLUSIVE = 64, /* refused while the user has another by this protocol */
 };
 /* Close codes of CONNECTION_REFUSED. */
-enum { CONNECTION_OVER_LIMIT = 1008, CONNECTION_REPLACED = 4001 };
+enum { CONNECTION_ENDED = 1000, CONNECTION_OVER_LIMIT = 1008, CONNECTION_REPLACED = 4001 };
 /* What becomes of a message to a user who is not connected. */
 enum delivery_policy { DELIVERY_STORE, DELIVERY_DISCARD, DELIVERY_DISCARD_AND_TELL };
 enum content_kind { CONTENT_JSON, CONTENT_BINARY };

@@ -36,6 +36,14 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
+/* The same backwards. */
+static uint64_t unmix(uint64_t x)
+{
+    x = (x ^ (x >> 31) ^ (x >> 62)) * 0x319642b2d24d8ec3;
+    x = (x ^ (x >> 27) ^ (x >> 54)) * 0x96de1b173f119089;
+    return x ^ (x >> 30) ^ (x >> 60);
+}
+
 void uid_connection(uint64_t gateway_bits, uint64_t connection, char text[UUID_TEXT_SIZE])
 {
     uint64_t high = mix(gateway_bits + connection * 0x9e3779b97f4a7c15);
@@ -46,6 +54,47 @@ void uid_connection(uint64_t gateway_bits, uint64_t connection, char text[UUID_T
     snprintf(text, UUID_TEXT_SIZE, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(high >> 32),
              (unsigned)(high >> 16 & 0xffff), (unsigned)(high & 0xffff), (unsigned)(low >> 48),
              (unsigned long long)(low & 0xffffffffffff));
+}
+
+/* The first 64 bits without the hyphens. */
+static bool read_high(struct slice uuid, uint64_t *high)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    *high = 0;
+    if (uuid.length != UUID_TEXT_SIZE - 1)
+        return false;
+    for (size_t i = 0; i < 18; i++) {
+        const char *digit = strchr(digits, uuid.data[i]);
+
+        if (i == 8 || i == 13)
+            continue;
+        if (digit == NULL || *digit == '\0')
+            return false;
+        *high = *high << 4 | (uint64_t)(digit - digits);
+    }
+    return true;
+}
+
+/* The four bits of the version took the place of others: all sixteen are tried. */
+bool uid_connection_find(uint64_t gateway_bits, struct slice uuid, uint64_t *connection)
+{
+    char text[UUID_TEXT_SIZE];
+    uint64_t high;
+
+    if (!read_high(uuid, &high))
+        return false;
+    for (uint64_t lost = 0; lost < 16; lost++) {
+        uint64_t guess = (high & 0xffffffffffff0fff) | lost << 12;
+        uint64_t found = (unmix(guess) - gateway_bits) * 0xf1de83e19937733d;
+
+        uid_connection(gateway_bits, found, text);
+        if (slice_is(uuid, text)) {
+            *connection = found;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* 80 fresh bits a call, from a pool that is filled rarely: a system call per message would be one

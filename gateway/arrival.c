@@ -18,9 +18,12 @@
 /* After the answer: for the peer to read it, before unread input would make the kernel reset the
  * connection. */
 #define LINGER_MS 1000
+/* Of a body at a time. */
+#define BODY_STEP ((size_t)64 << 10)
 
 enum arrival_state {
     ARRIVAL_READING,   /* the head */
+    ARRIVAL_BODY,      /* reading that */
     ARRIVAL_WAITING,   /* for the answer */
     ARRIVAL_ANSWERING, /* writing it */
     ARRIVAL_LINGERING, /* for the peer's end */
@@ -38,6 +41,8 @@ struct arrival {
     uint64_t deadline_ms;
     struct buffer head;
     struct request *request; /* once the head is whole */
+    struct buffer body;
+    size_t body_length; /* that it will have */
     struct buffer answer;
     void (*on_gone)(void *arg);
     void *on_gone_arg;
@@ -57,6 +62,7 @@ struct arrivals {
 static void free_arrival(struct arrival *arrival)
 {
     buffer_finish(&arrival->head);
+    buffer_finish(&arrival->body);
     buffer_finish(&arrival->answer);
     free(arrival->request);
     free(arrival);
@@ -131,11 +137,91 @@ static void fail(struct arrival *arrival, int status)
     arrival_answer(arrival, &answer);
 }
 
-/* A whole head, or what is wrong with it. */
-static void try_parse(struct arrival *arrival)
+static void ask(struct arrival *arrival)
 {
     struct arrivals *arrivals = arrival->arrivals;
     struct arrivals_options *options = &arrivals->options;
+
+    arrival->state = ARRIVAL_WAITING;
+    set_deadline(arrival, IDENTIFY_TIMEOUT_MS);
+    arrivals->asking = arrival;
+    options->on_request(options->arg, arrival);
+    /* Mostly it is answered by now; otherwise the client may hang up meanwhile. */
+    if (arrivals->asking == arrival)
+        wait_for(arrival, UV_DISCONNECT);
+    arrivals->asking = NULL;
+}
+
+/* ---- the body ---- */
+
+/* How much of it is to be read: nothing of one that is malformed or too long. */
+static size_t wanted_body(const struct arrival *arrival)
+{
+    const struct arrivals_options *options = &arrival->arrivals->options;
+    uint64_t length;
+
+    if (options->body_max == NULL || request_body_length(arrival->request, &length) < 0 ||
+        length > options->body_max(options->arg, arrival->request))
+        return 0;
+    return length;
+}
+
+/* Who asked before sending (curl does, with more than a little) goes on; a kernel whose buffer is
+ * full before the first answer does not exist. */
+static void encourage(const struct arrival *arrival)
+{
+    static const char answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+    if (request_list_has(arrival->request, "expect", "100-continue"))
+        (void)!send(arrival->descriptor, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
+}
+
+static void take_body(struct arrival *arrival)
+{
+    if (arrival->body.length < arrival->body_length) {
+        wait_for(arrival, UV_READABLE | UV_DISCONNECT);
+        return;
+    }
+    ask(arrival);
+}
+
+static void begin_body(struct arrival *arrival)
+{
+    struct slice rest = arrival_rest(arrival);
+
+    arrival->body_length = wanted_body(arrival);
+    if (rest.length > arrival->body_length)
+        rest.length = arrival->body_length;
+    buffer_append_slice(&arrival->body, rest);
+    arrival->state = ARRIVAL_BODY;
+    set_deadline(arrival, arrival->arrivals->options.head_timeout_ms);
+    if (arrival->body.length < arrival->body_length)
+        encourage(arrival);
+    take_body(arrival);
+}
+
+static void on_body(struct arrival *arrival)
+{
+    struct buffer *body = &arrival->body;
+    size_t missing = arrival->body_length - body->length;
+    size_t most = missing < BODY_STEP ? missing : BODY_STEP;
+    ssize_t length = recv(arrival->descriptor, buffer_reserve(body, most), most, 0);
+
+    if (length > 0) {
+        body->length += (size_t)length;
+        take_body(arrival);
+    } else if (length < 0 && (errno == EAGAIN || errno == EINTR)) {
+        wait_for(arrival, UV_READABLE | UV_DISCONNECT);
+    } else {
+        end(arrival);
+    }
+}
+
+/* ---- the head ---- */
+
+/* A whole head, or what is wrong with it. */
+static void try_parse(struct arrival *arrival)
+{
     int error;
 
     if (memmem(arrival->head.data, arrival->head.length, "\r\n\r\n", 4) == NULL &&
@@ -149,14 +235,7 @@ static void try_parse(struct arrival *arrival)
         fail(arrival, error == -E2BIG ? 431 : 400);
         return;
     }
-    arrival->state = ARRIVAL_WAITING;
-    set_deadline(arrival, IDENTIFY_TIMEOUT_MS);
-    arrivals->asking = arrival;
-    options->on_request(options->arg, arrival);
-    /* Mostly it is answered by now; otherwise the client may hang up meanwhile. */
-    if (arrivals->asking == arrival)
-        wait_for(arrival, UV_DISCONNECT);
-    arrivals->asking = NULL;
+    begin_body(arrival);
 }
 
 /* Returns what recv says: more may have come behind the head, and is kept for the protocol. */
@@ -218,6 +297,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
     /* While it waits for its answer only the peer's end is of interest. */
     static void (*const handlers[])(struct arrival *) = {
         [ARRIVAL_READING] = on_reading,
+        [ARRIVAL_BODY] = on_body,
         [ARRIVAL_WAITING] = end,
         [ARRIVAL_ANSWERING] = on_answering,
         [ARRIVAL_LINGERING] = on_lingering,
@@ -250,6 +330,11 @@ struct slice arrival_rest(const struct arrival *arrival)
                     arrival->head.length - arrival->request->length);
 }
 
+struct slice arrival_body(const struct arrival *arrival)
+{
+    return buffer_slice(&arrival->body);
+}
+
 void arrival_on_gone(struct arrival *arrival, void (*on_gone)(void *arg), void *arg)
 {
     arrival->on_gone = on_gone;
@@ -270,7 +355,8 @@ void arrival_answer(struct arrival *arrival, struct buffer *answer)
 
 static void overdue(struct arrival *arrival)
 {
-    if (arrival->state == ARRIVAL_READING && arrival->head.length > 0)
+    if (arrival->state == ARRIVAL_BODY ||
+        (arrival->state == ARRIVAL_READING && arrival->head.length > 0))
         fail(arrival, 408);
     else if (arrival->state == ARRIVAL_WAITING)
         fail(arrival, 503);

@@ -18,7 +18,11 @@ struct arrivals;
 struct arrivals_options {
     uv_loop_t *loop;
     uint64_t head_timeout_ms;
-    /* A request has come: must be answered, now or later, with arrival_answer or arrival_detach. */
+    /* The bytes of a body that are worth reading for this request, by its head: 0 for none (it is
+     * answered by its head then). May be NULL. */
+    size_t (*body_max)(void *arg, const struct request *);
+    /* A request has come, with its body if that is worth reading: must be answered, now or later,
+     * with arrival_answer or arrival_detach. */
     void (*on_request)(void *arg, struct arrival *);
     /* The request was no HTTP (status 400), too long (431) or too slow (408, or 503 when the answer
      * was not found in time). Appends the answer. */
@@ -38,6 +42,8 @@ const struct request *arrival_request(const struct arrival *);
 void arrival_address(const struct arrival *, char text[CLIENT_ADDRESS_SIZE]);
 /* What came behind the head. */
 struct slice arrival_rest(const struct arrival *);
+/* The whole body, if it was worth reading; else empty. */
+struct slice arrival_body(const struct arrival *);
 /* Called instead of an answer when the client is gone, or was answered because its time was up: arg
  * is to be forgotten. */
 void arrival_on_gone(struct arrival *, void (*on_gone)(void *arg), void *arg);

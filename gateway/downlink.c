@@ -3,6 +3,7 @@
 #include "common/frame_log.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "gateway/api.h"
 #include "gateway/claims.h"
 #include "gateway/delivery.h"
 #include "gateway/output.h"
@@ -95,7 +96,9 @@ static void on_direct_reply(struct gateway *gateway, uint32_t partition, const s
     struct session *session = session_find(gateway->sessions, frame->direct_reply.connection);
 
     (void)partition;
-    if (session && session->protocol->on_direct_reply)
+    if (frame->direct_reply.connection == API_CONNECTION)
+        api_on_direct_reply(gateway->api, &frame->direct_reply);
+    else if (session && session->protocol->on_direct_reply)
         session->protocol->on_direct_reply(session, &frame->direct_reply);
 }
 
@@ -104,7 +107,9 @@ static void on_publish_reply(struct gateway *gateway, uint32_t partition, const 
     struct session *session = session_find(gateway->sessions, frame->publish_reply.connection);
 
     (void)partition;
-    if (session && session->protocol->on_publish_reply)
+    if (frame->publish_reply.connection == API_CONNECTION)
+        api_on_publish_reply(gateway->api, &frame->publish_reply);
+    else if (session && session->protocol->on_publish_reply)
         session->protocol->on_publish_reply(session, &frame->publish_reply);
 }
 
@@ -124,7 +129,9 @@ static void on_request_refused(struct gateway *gateway, uint32_t partition,
     struct session *session = session_find(gateway->sessions, frame->request_refused.connection);
 
     (void)partition;
-    if (session && session->protocol->on_request_refused)
+    if (frame->request_refused.connection == API_CONNECTION)
+        api_on_refused(gateway->api, &frame->request_refused);
+    else if (session && session->protocol->on_request_refused)
         session->protocol->on_request_refused(session, &frame->request_refused);
 }
 
@@ -135,9 +142,13 @@ static void on_connection_refused(struct gateway *gateway, uint32_t partition,
 
     log_debug("partition %u: connection %llu is refused", partition,
               (unsigned long long)frame->connection_refused.connection);
-    if (session && frame->connection_refused.close_code == CONNECTION_REPLACED)
+    if (session == NULL)
+        return;
+    if (frame->connection_refused.close_code == CONNECTION_REPLACED)
         session_close(session, SESSION_CLOSE_REPLACED, NULL);
-    else if (session)
+    else if (frame->connection_refused.close_code == CONNECTION_ENDED)
+        session_close(session, SESSION_CLOSE_NORMAL, "disconnected by the service");
+    else
         session_close(session, SESSION_CLOSE_POLICY, "refused");
 }
 
@@ -147,7 +158,9 @@ static void on_conversation_reply(struct gateway *gateway, uint32_t partition,
     struct session *session = session_find(gateway->sessions, frame->conversation_reply.connection);
 
     (void)partition;
-    if (session && session->protocol->on_conversation_reply)
+    if (frame->conversation_reply.connection == API_CONNECTION)
+        api_on_conversation_reply(gateway->api, &frame->conversation_reply);
+    else if (session && session->protocol->on_conversation_reply)
         session->protocol->on_conversation_reply(session, &frame->conversation_reply);
 }
 

@@ -7,6 +7,7 @@
 #include "gateway/session.h"
 #include "gateway/uplink.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- statuses ---- */
@@ -23,10 +24,15 @@ static const struct status {
     {404, "Not Found", ""},
     {405, "Method Not Allowed", "Allow: GET, HEAD\r\n"},
     {408, "Request Timeout", ""},
+    {411, "Length Required", ""},
+    {413, "Content Too Large", ""},
+    {415, "Unsupported Media Type", ""},
     {426, "Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
     {429, "Too Many Requests", "Retry-After: 1\r\n"},
     {431, "Request Header Fields Too Large", ""},
     {503, "Service Unavailable", "Retry-After: 2\r\n"},
+    {504, "Gateway Timeout", ""},
+    {507, "Insufficient Storage", ""},
     {500, "Internal Server Error", ""}, /* last: any other */
 };
 
@@ -39,11 +45,9 @@ static const struct status *find_status(int code)
     return status;
 }
 
-static void append_answer(struct buffer *out, int code, const char *type, struct slice body,
-                          bool with_body)
+static void append_with(struct buffer *out, const struct status *status, const char *type,
+                        struct slice body, bool with_body)
 {
-    const struct status *status = find_status(code);
-
     buffer_appendf(out,
                    "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
@@ -51,6 +55,28 @@ static void append_answer(struct buffer *out, int code, const char *type, struct
                    status->code, status->reason, type, body.length, status->headers);
     if (with_body)
         buffer_append_slice(out, body);
+}
+
+static void append_answer(struct buffer *out, int code, const char *type, struct slice body,
+                          bool with_body)
+{
+    append_with(out, find_status(code), type, body, with_body);
+}
+
+void http_respond(struct buffer *out, int code, struct slice body)
+{
+    append_answer(out, code, "application/json", body, true);
+}
+
+void http_refuse_method(struct buffer *out, const char *allowed)
+{
+    char headers[64];
+    const struct status status = {405, "Method Not Allowed", headers};
+
+    snprintf(headers, sizeof(headers), "Allow: %s\r\n", allowed);
+    append_with(out, &status, "application/json",
+                slice_text("{\"error\":{\"code\":405,\"message\":\"not by this method\"}}\n"),
+                true);
 }
 
 void http_refuse(struct buffer *out, int code, const char *why, bool with_body)

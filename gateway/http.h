@@ -14,5 +14,9 @@ void http_answer(struct gateway *, const struct request *, struct buffer *out);
 /* Appends a refusal: {"error":{"code","message"}} and the headers its status asks for. with_body is
  * false for HEAD. */
 void http_refuse(struct buffer *out, int status, const char *why, bool with_body);
+/* Appends an answer with a JSON body. */
+void http_respond(struct buffer *out, int status, struct slice body);
+/* Appends a 405 that says what is allowed: "POST". */
+void http_refuse_method(struct buffer *out, const char *allowed);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "gateway/api.h"
 #include "gateway/arrival.h"
 #include "gateway/handshake.h"
 #include "gateway/http.h"
@@ -52,6 +53,10 @@ static void on_request(void *arg, struct arrival *arrival)
     const struct protocol *protocol = protocol_find(request->path);
     struct buffer answer = {0};
 
+    if (api_has(request->path)) {
+        api_begin(listener->gateway->api, arrival);
+        return;
+    }
     if (!is_head && !slice_is(request->method, "GET")) {
         http_refuse(&answer, 405, "only GET and HEAD here", true);
     } else if (protocol) {
@@ -61,6 +66,13 @@ static void on_request(void *arg, struct arrival *arrival)
         http_answer(listener->gateway, request, &answer);
     }
     arrival_answer(arrival, &answer);
+}
+
+static size_t body_max(void *arg, const struct request *request)
+{
+    const struct listener *listener = arg;
+
+    return api_has(request->path) ? api_body_max(listener->gateway->api, request) : 0;
 }
 
 static void on_failure(void *arg, int status, struct buffer *answer)
@@ -236,6 +248,7 @@ int listener_start(struct listener *listener, struct buffer *error)
     listener->arrivals = arrivals_create(&(struct arrivals_options){
         .loop = gateway->loop,
         .head_timeout_ms = (uint64_t)gateway->settings.head_timeout_ms,
+        .body_max = body_max,
         .on_request = on_request,
         .on_failure = on_failure,
         .arg = listener,

@@ -277,3 +277,37 @@ bool request_list_has(const struct request *request, const char *name, const cha
 {
     return request_list_find(request, name, is_word, (void *)word);
 }
+
+/* ---- the body ---- */
+
+#define LENGTH_DIGITS_MAX 15
+
+static int read_length(struct slice text, uint64_t *length)
+{
+    if (text.length == 0 || text.length > LENGTH_DIGITS_MAX)
+        return -EBADMSG;
+    *length = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return -EBADMSG;
+        *length = *length * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    return 0;
+}
+
+int request_body_length(const struct request *request, uint64_t *length)
+{
+    bool found = false;
+
+    *length = 0;
+    if (request_header(request, "transfer-encoding").data)
+        return -ENOTSUP;
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (!slice_is(request->headers[i].name, "content-length"))
+            continue;
+        if (found || read_length(request->headers[i].value, length) < 0)
+            return -EBADMSG;
+        found = true;
+    }
+    return 0;
+}

@@ -7,6 +7,8 @@
 
 #include "common/slice.h"
 
+#include <stdint.h>
+
 /* Bytes of a whole head, with its empty line. */
 #define REQUEST_HEAD_MAX 16384
 #define REQUEST_HEADERS_MAX 64
@@ -34,6 +36,12 @@ struct request {
  */
 int request_parse(struct request *, char *head, size_t length) __attribute__((warn_unused_result));
 
+/*
+ * How long the request says its body is: 0 when it says nothing. Returns 0, -EBADMSG: two lengths,
+ * or one that is no number; -ENOTSUP: a transfer coding, whose length nobody knows before its end.
+ */
+int request_body_length(const struct request *, uint64_t *length)
+    __attribute__((warn_unused_result));
 /* The first header or parameter of that name; data is NULL when there is none. */
 struct slice request_header(const struct request *, const char *name);
 struct slice request_parameter(const struct request *, const char *name);

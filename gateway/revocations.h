@@ -18,6 +18,11 @@ void revocations_destroy(struct revocations **); /* NULL-safe; clears the pointe
 bool revocations_add(struct revocations *, struct slice token_id, int64_t expires_at,
                      int64_t now_s);
 bool revocations_has(const struct revocations *, const char *token_id);
+/* Likewise all tokens of a user that were issued until then (Unix seconds). Returns whether that is
+ * news. */
+bool revocations_add_user(struct revocations *, struct slice user, int64_t issued_until,
+                          int64_t expires_at, int64_t now_s);
+bool revocations_has_user(const struct revocations *, const char *user, int64_t issued_at);
 size_t revocations_count(const struct revocations *);
 
 #endif

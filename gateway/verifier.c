@@ -188,19 +188,6 @@ static void on_keys(void *arg, const struct bus_reply *reply)
     release(verifier);
 }
 
-static void remember_revoked(struct verifier *verifier, struct slice token_id, struct slice user,
-                             int64_t expires_at)
-{
-    char text[TOKEN_ID_MAX + 1];
-
-    if (token_id.length == 0 || token_id.length > TOKEN_ID_MAX ||
-        !revocations_add(verifier->revocations, token_id, expires_at, time(NULL)))
-        return;
-    memcpy(text, token_id.data, token_id.length);
-    text[token_id.length] = '\0';
-    sessions_close_token(verifier->gateway->sessions, text, user);
-}
-
 /* 0 when it is no whole number of seconds. */
 static int64_t read_seconds(struct slice text)
 {
@@ -214,6 +201,48 @@ static int64_t read_seconds(struct slice text)
         seconds = seconds * 10 + (text.data[i] - '0');
     }
     return seconds;
+}
+
+/* All of a user's tokens that were issued until then. */
+struct user_end {
+    struct slice user;
+    int64_t issued_until;
+};
+
+static void close_user(struct session *session, void *arg)
+{
+    const struct user_end *end = arg;
+
+    if (slice_equal(session->user, end->user) && session->identity.issued_at <= end->issued_until)
+        session_close(session, SESSION_CLOSE_TOKEN, NULL);
+}
+
+static void remember_user(struct verifier *verifier, struct slice issued_until, struct slice user,
+                          int64_t expires_at)
+{
+    struct user_end end = {.user = user, .issued_until = read_seconds(issued_until)};
+
+    if (user.length > 0 &&
+        revocations_add_user(verifier->revocations, user, end.issued_until, expires_at, time(NULL)))
+        sessions_each(verifier->gateway->sessions, close_user, &end);
+}
+
+/* A token's id, or "*<second>" for all of the user's that were issued until then. */
+static void remember_revoked(struct verifier *verifier, struct slice token_id, struct slice user,
+                             int64_t expires_at)
+{
+    char text[TOKEN_ID_MAX + 1];
+
+    if (token_id.length > 1 && token_id.data[0] == '*') {
+        remember_user(verifier, slice_of(token_id.data + 1, token_id.length - 1), user, expires_at);
+        return;
+    }
+    if (token_id.length == 0 || token_id.length > TOKEN_ID_MAX ||
+        !revocations_add(verifier->revocations, token_id, expires_at, time(NULL)))
+        return;
+    memcpy(text, token_id.data, token_id.length);
+    text[token_id.length] = '\0';
+    sessions_close_token(verifier->gateway->sessions, text, user);
 }
 
 /* Members are "jti user", scores the Unix second at which the token expires. */
@@ -346,7 +375,8 @@ enum verifier_result verifier_check(struct verifier *verifier, struct slice toke
         return result;
     if (!verifier->revocations_loaded)
         result = VERIFIER_UNAVAILABLE;
-    else if (read.token_id != NULL && revocations_has(verifier->revocations, read.token_id))
+    else if ((read.token_id != NULL && revocations_has(verifier->revocations, read.token_id)) ||
+             revocations_has_user(verifier->revocations, read.user, read.issued_at))
         result = VERIFIER_REVOKED;
     if (result == VERIFIER_OK)
         *identity = read;

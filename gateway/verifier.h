@@ -1,8 +1,9 @@
 /*
  * Keeps what is needed to check tokens without asking anybody: auth's public keys (hash
  * `<prefix>auth:keys`, kid -> PEM) and its revocations (zset `<prefix>auth:revoked`, "jti user" by
- * expiry), loaded from Redis and kept up to date by auth's events. With TRUNKLINE_TOKEN_SECRET_FILE
- * the key is that secret. TRUNKLINE_TOKEN_KEYS_FILE has more, of another issuer.
+ * expiry; the jti "*<second>" stands for all of the user's tokens that were issued until then),
+ * loaded from Redis and kept up to date by auth's events. With TRUNKLINE_TOKEN_SECRET_FILE the key
+ * is that secret. TRUNKLINE_TOKEN_KEYS_FILE has more, of another issuer.
  */
 #ifndef GATEWAY_VERIFIER_H
 #define GATEWAY_VERIFIER_H

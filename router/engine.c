@@ -149,6 +149,12 @@ static void on_name_claim(struct engine *engine, struct gateway *gateway, const 
     claim_on_asked(engine, gateway, &frame->name_claim);
 }
 
+static void on_user_disconnect(struct engine *engine, struct gateway *gateway,
+                               const struct frame *frame)
+{
+    connections_on_disconnect(engine, gateway, &frame->user_disconnect);
+}
+
 static void on_output_written(struct engine *engine, struct gateway *gateway,
                               const struct frame *frame)
 {
@@ -347,6 +353,7 @@ static const struct frame_handler frame_handlers[] = {
     {FRAME_CONNECTION_CLOSED, on_connection_closed},
     {FRAME_CONNECTION_VISIBLE, on_connection_visible},
     {FRAME_NAME_CLAIM, on_name_claim},
+    {FRAME_USER_DISCONNECT, on_user_disconnect},
     {FRAME_OUTPUT_WRITTEN, on_output_written},
     {FRAME_MESSAGE_ACK, on_message_ack},
     {FRAME_TOPIC_COUNT, on_topic_count},

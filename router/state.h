@@ -342,6 +342,9 @@ bool claim_take(struct engine *, const struct gateway *, struct slice user, uint
 void claims_forget_gateway(struct engine *, const struct gateway *);
 void claims_expire(struct engine *);
 void claims_destroy(struct engine *);
+/* Tells the connections that it names to end, and who asked which they are. */
+void connections_on_disconnect(struct engine *, struct gateway *asker,
+                               const struct frame_user_disconnect *);
 
 /* ---- mailbox.c: durable messages ---- */
 struct message *message_create(const struct frame_direct_message *, struct number number,

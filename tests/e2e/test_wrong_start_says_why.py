@@ -45,6 +45,8 @@ def last_words(process, environment, *arguments):
     ("router", "TRUNKLINE_LOG", "loud"),
     ("gateway", "TRUNKLINE_TOKEN_SECRET_FILE", "/nowhere/secret"),
     ("auth", "TRUNKLINE_TOKEN_SECRET_FILE", "/nowhere/secret"),
+    ("gateway", "TRUNKLINE_API_KEYS", "backend:publish:short"),
+    ("gateway", "TRUNKLINE_API_KEYS_FILE", "/nowhere/keys"),
 ])
 def test_wrong_setting(environment, process, variable, value):
     lines = last_words(process, {**environment, variable: value})

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -233,6 +234,40 @@ static void test_garbage(void **state)
     }
 }
 
+static void test_length_of_a_body(void **state)
+{
+    static const struct {
+        const char *headers;
+        int result;
+        uint64_t length;
+    } cases[] = {
+        {"", 0, 0},
+        {"Content-Length: 0\r\n", 0, 0},
+        {"content-length:  42 \r\n", 0, 42},
+        {"Content-Length: 999999999999999\r\n", 0, 999999999999999},
+        {"Content-Length: 9999999999999999\r\n", -EBADMSG, 0},
+        {"Content-Length:\r\n", -EBADMSG, 0},
+        {"Content-Length: -1\r\n", -EBADMSG, 0},
+        {"Content-Length: +1\r\n", -EBADMSG, 0},
+        {"Content-Length: 1,1\r\n", -EBADMSG, 0},
+        {"Content-Length: 0x1\r\n", -EBADMSG, 0},
+        {"Content-Length: 1\r\nContent-Length: 1\r\n", -EBADMSG, 0},
+        {"Transfer-Encoding: chunked\r\n", -ENOTSUP, 0},
+        {"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", -ENOTSUP, 0},
+    };
+    char text[200];
+    uint64_t length;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n" HOST "%s\r\n", cases[i].headers);
+        assert_int_equal(parse(text), 0);
+        assert_int_equal(request_body_length(&request, &length), cases[i].result);
+        if (cases[i].result == 0)
+            assert_int_equal(length, cases[i].length);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +277,7 @@ int main(void)
         cmocka_unit_test_teardown(test_a_head_that_has_not_ended, release),
         cmocka_unit_test_teardown(test_limits, release),
         cmocka_unit_test_teardown(test_garbage, release),
+        cmocka_unit_test_teardown(test_length_of_a_body, release),
     };
 
     return cmocka_run_group_tests_name("request", tests, NULL, NULL);

@@ -113,12 +113,34 @@ static void test_ulids_of_one_millisecond_differ(void **state)
     assert_distinct(texts[0], ULID_TEXT_SIZE, MANY);
 }
 
+static void test_a_connection_is_found_by_its_id(void **state)
+{
+    char text[UUID_TEXT_SIZE];
+    uint64_t found;
+
+    (void)state;
+    for (uint64_t i = 0; i < 1000; i++) {
+        uint64_t bits = i * 0x123456789abcdef1 + 7, connection = i * i * i;
+
+        uid_connection(bits, connection, text);
+        assert_true(uid_connection_find(bits, slice_text(text), &found));
+        assert_int_equal(found, connection);
+        text[i % 36] = text[i % 36] == '0' ? '1' : '0';
+        assert_false(uid_connection_find(bits, slice_text(text), &found));
+        assert_false(uid_connection_find(bits, slice_of(text, i % 36), &found));
+    }
+    uid_connection(1, 1, text);
+    assert_false(uid_connection_find(2, slice_text(text), &found) && found < (1u << 31));
+    assert_false(uid_connection_find(1, slice_text(""), &found));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_bytes_are_not_the_same_twice),
         cmocka_unit_test(test_connection_ids_are_uuids_and_differ),
         cmocka_unit_test(test_a_connection_id_is_the_same_everywhere),
+        cmocka_unit_test(test_a_connection_is_found_by_its_id),
         cmocka_unit_test(test_ulids_begin_with_their_time),
         cmocka_unit_test(test_ulids_of_one_millisecond_differ),
     };

@@ -1,0 +1,154 @@
+#include "gateway/api_message.h"
+#include "gateway/notification.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+typedef int read_fn(const struct json *, struct api_message *, struct api_fault *);
+
+static struct json *json;
+static struct api_message message;
+static struct api_fault fault;
+
+static int read_with(read_fn *read, const char *text)
+{
+    api_message_finish(&message);
+    fault = (struct api_fault){0};
+    assert_int_equal(json_read(json, slice_text(text)), 0);
+    return read(json, &message, &fault);
+}
+
+static void assert_text(struct slice slice, const char *text)
+{
+    if (!slice_is(slice, text))
+        fail_msg("%.*s instead of %s", (int)slice.length, slice.data, text);
+}
+
+static void test_targets(void **state)
+{
+    static const struct {
+        const char *text;
+        enum api_target target;
+        const char *address;
+    } cases[] = {
+        {"{\"topic\":\"a.b\",\"message\":\"m\"}", API_TO_TOPIC, "a.b"},
+        {"{\"topic\":\"$simple\",\"message\":\"m\"}", API_TO_TOPIC, "$simple"},
+        {"{\"user\":\"bob\",\"message\":\"m\"}", API_TO_USER, "bob"},
+        {"{\"user\":7,\"message\":\"m\"}", API_TO_USER, "7"},
+        {"{\"group\":\"g1\",\"message\":\"m\"}", API_TO_GROUP, "group:g1"},
+        {"{\"group\":\"group:g1\",\"message\":\"m\"}", API_TO_GROUP, "group:g1"},
+        {"{\"everybody\":true,\"message\":\"m\"}", API_TO_EVERYBODY, ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(read_with(api_message_read_publish, cases[i].text), 0);
+        assert_int_equal(message.target, cases[i].target);
+        assert_text(message.address, cases[i].address);
+        assert_text(message.from, API_SENDER);
+        assert_text(buffer_slice(&message.body), "{\"message\":\"m\"}");
+    }
+}
+
+static void test_what_is_sent(void **state)
+{
+    (void)state;
+    assert_int_equal(read_with(api_message_read_publish,
+                               "{\"user\":\"bob\",\"payload\": [1.0, {\"a\": 9007199254740993}],"
+                               "\"id\":\"i\",\"from\":\"alice\",\"ttl\":1.5,\"priority\":\"high\","
+                               "\"metadata\":{\"x\": 1}}"),
+                     0);
+    assert_text(buffer_slice(&message.body), "[1.0, {\"a\": 9007199254740993}]");
+    assert_text(message.id, "i");
+    assert_text(message.from, "alice");
+    assert_text(message.metadata, "{\"x\": 1}");
+    assert_int_equal(message.ttl_ms, 1500);
+    assert_int_equal(message.priority, 1);
+    assert_int_equal(
+        read_with(api_message_read_publish,
+                  "{\"user\":\"bob\",\"idempotency_key\":\"k\",\"message\":\"\\u00e9\","
+                  "\"attachments\":[{\"url\":\"u\"}],\"payload_of_no_meaning\":1}"),
+        0);
+    assert_text(message.id, "k");
+    assert_text(buffer_slice(&message.body),
+                "{\"message\":\"\\u00e9\",\"attachments\":[{\"url\":\"u\"}]}");
+}
+
+static void test_what_is_notified(void **state)
+{
+    (void)state;
+    assert_int_equal(read_with(api_message_read_notify,
+                               "{\"everybody\":true,\"id\":\"i\",\"message\":\"m\",\"title\":\"t\","
+                               "\"level\":\"error\",\"actions\":[],\"data\":{\"a\":1}}"),
+                     0);
+    assert_text(buffer_slice(&message.body),
+                "{\"message\":\"m\",\"title\":\"t\",\"level\":\"error\","
+                "\"actions\":[],\"data\":{\"a\":1}}");
+    assert_text(message.metadata, NOTIFICATION_MARK);
+}
+
+static void test_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *text, *field;
+    } cases[] = {
+        {"[]", NULL},
+        {"{}", "topic"},
+        {"{\"topic\":\"a\",\"everybody\":true,\"message\":\"m\"}", "everybody"},
+        {"{\"topic\":7,\"message\":\"m\"}", "topic"},
+        {"{\"topic\":\"presence.bob\",\"message\":\"m\"}", "topic"},
+        {"{\"user\":null,\"message\":\"m\"}", "user"},
+        {"{\"user\":\"group:x\",\"message\":\"m\"}", "user"},
+        {"{\"group\":\"\",\"message\":\"m\"}", "group"},
+        {"{\"group\":[],\"message\":\"m\"}", "group"},
+        {"{\"everybody\":false,\"message\":\"m\"}", "everybody"},
+        {"{\"topic\":\"a\"}", "message"},
+        {"{\"topic\":\"a\",\"message\":\"m\",\"id\":\"\"}", "id"},
+        {"{\"topic\":\"a\",\"message\":\"m\",\"idempotency_key\":1}", "idempotency_key"},
+        {"{\"topic\":\"a\",\"message\":\"m\",\"from\":\"*\"}", "from"},
+        {"{\"topic\":\"a\",\"message\":\"m\",\"ttl\":\"1\"}", "ttl"},
+        {"{\"topic\":\"a\",\"message\":\"m\",\"priority\":1}", "priority"},
+        {"{\"topic\":\"a\",\"message\":\"m\",\"metadata\":null}", "metadata"},
+        {"{\"topic\":\"a\",\"message\":\"m\",\"payload\":null}", "payload"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if (read_with(api_message_read_publish, cases[i].text) == 0)
+            fail_msg("%s is taken", cases[i].text);
+        if (cases[i].field)
+            assert_string_equal(fault.field, cases[i].field);
+        else
+            assert_null(fault.field);
+        assert_non_null(fault.message);
+    }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    json = json_create();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    api_message_finish(&message);
+    json_destroy(&json);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_what_is_sent),
+        cmocka_unit_test(test_what_is_notified),
+        cmocka_unit_test(test_what_is_wrong),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
