@@ -3,7 +3,7 @@
 #include "common/frame_log.h"
 #include "common/log.h"
 #include "common/xalloc.h"
-#include "gateway/api.h"
+#include "gateway/backend.h"
 #include "gateway/claims.h"
 #include "gateway/delivery.h"
 #include "gateway/output.h"
@@ -96,8 +96,8 @@ static void on_direct_reply(struct gateway *gateway, uint32_t partition, const s
     struct session *session = session_find(gateway->sessions, frame->direct_reply.connection);
 
     (void)partition;
-    if (frame->direct_reply.connection == API_CONNECTION)
-        api_on_direct_reply(gateway->api, &frame->direct_reply);
+    if (frame->direct_reply.connection == BACKEND_CONNECTION)
+        backend_on_direct_reply(gateway->backend, &frame->direct_reply);
     else if (session && session->protocol->on_direct_reply)
         session->protocol->on_direct_reply(session, &frame->direct_reply);
 }
@@ -107,8 +107,8 @@ static void on_publish_reply(struct gateway *gateway, uint32_t partition, const 
     struct session *session = session_find(gateway->sessions, frame->publish_reply.connection);
 
     (void)partition;
-    if (frame->publish_reply.connection == API_CONNECTION)
-        api_on_publish_reply(gateway->api, &frame->publish_reply);
+    if (frame->publish_reply.connection == BACKEND_CONNECTION)
+        backend_on_publish_reply(gateway->backend, &frame->publish_reply);
     else if (session && session->protocol->on_publish_reply)
         session->protocol->on_publish_reply(session, &frame->publish_reply);
 }
@@ -129,8 +129,8 @@ static void on_request_refused(struct gateway *gateway, uint32_t partition,
     struct session *session = session_find(gateway->sessions, frame->request_refused.connection);
 
     (void)partition;
-    if (frame->request_refused.connection == API_CONNECTION)
-        api_on_refused(gateway->api, &frame->request_refused);
+    if (frame->request_refused.connection == BACKEND_CONNECTION)
+        backend_on_refused(gateway->backend, &frame->request_refused);
     else if (session && session->protocol->on_request_refused)
         session->protocol->on_request_refused(session, &frame->request_refused);
 }
@@ -158,8 +158,8 @@ static void on_conversation_reply(struct gateway *gateway, uint32_t partition,
     struct session *session = session_find(gateway->sessions, frame->conversation_reply.connection);
 
     (void)partition;
-    if (frame->conversation_reply.connection == API_CONNECTION)
-        api_on_conversation_reply(gateway->api, &frame->conversation_reply);
+    if (frame->conversation_reply.connection == BACKEND_CONNECTION)
+        backend_on_conversation_reply(gateway->backend, &frame->conversation_reply);
     else if (session && session->protocol->on_conversation_reply)
         session->protocol->on_conversation_reply(session, &frame->conversation_reply);
 }

@@ -30,7 +30,7 @@ struct gateway {
     struct listener *listener;
     struct rate_users *rate_users; /* admission.h */
     struct claims *claims;
-    struct api *api;
+    struct backend *backend;
     struct queries *queries;
     struct password_checks *passwords;
     uint64_t started_ms; /* loop time of the start */

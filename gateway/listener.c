@@ -2,7 +2,7 @@
 
 #include "common/log.h"
 #include "common/xalloc.h"
-#include "gateway/api.h"
+#include "gateway/backend.h"
 #include "gateway/arrival.h"
 #include "gateway/handshake.h"
 #include "gateway/http.h"
@@ -53,8 +53,8 @@ static void on_request(void *arg, struct arrival *arrival)
     const struct protocol *protocol = protocol_find(request->path);
     struct buffer answer = {0};
 
-    if (api_has(request->path)) {
-        api_begin(listener->gateway->api, arrival);
+    if (backend_has(request->path)) {
+        backend_begin(listener->gateway->backend, arrival);
         return;
     }
     if (!is_head && !slice_is(request->method, "GET")) {
@@ -72,7 +72,7 @@ static size_t body_max(void *arg, const struct request *request)
 {
     const struct listener *listener = arg;
 
-    return api_has(request->path) ? api_body_max(listener->gateway->api, request) : 0;
+    return backend_has(request->path) ? backend_body_max(listener->gateway->backend, request) : 0;
 }
 
 static void on_failure(void *arg, int status, struct buffer *answer)

@@ -4,7 +4,7 @@
 #include "common/log.h"
 #include "common/process.h"
 #include "common/uid.h"
-#include "gateway/api.h"
+#include "gateway/backend.h"
 #include "gateway/claims.h"
 #include "gateway/delivery.h"
 #include "gateway/downlink.h"
@@ -91,14 +91,14 @@ static int on_start(struct process *process, struct buffer *error)
     uplink_add_script(gateway->bus);
     queries_add_scripts(gateway->bus);
     extensions_add_script(gateway->bus);
-    api_add_scripts(gateway->bus);
+    backend_add_scripts(gateway->bus);
     raise_descriptor_limit(&gateway->settings);
     uv_prepare_init(gateway->loop, &program->turn_end);
     program->turn_end.data = gateway;
     uv_prepare_start(&program->turn_end, on_turn_end);
     gateway->rate_users = rate_users_create();
-    gateway->api = api_create(gateway, error);
-    if (gateway->api == NULL)
+    gateway->backend = backend_create(gateway, error);
+    if (gateway->backend == NULL)
         return -1;
     gateway->listener = listener_create(gateway, error);
     return gateway->listener != NULL ? 0 : -1;
@@ -185,7 +185,7 @@ static void on_finish(struct process *process)
 
     metrics_reporter_destroy(&program->reporter);
     listener_destroy(&gateway->listener);
-    api_destroy(&gateway->api);
+    backend_destroy(&gateway->backend);
     if (gateway->sessions != NULL)
         sessions_stop(gateway->sessions);
     downlink_destroy(&gateway->downlink);

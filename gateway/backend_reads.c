@@ -1,11 +1,11 @@
 /*
- * What the HTTP API reads: presence, and what this gateway is. See api.h.
+ * What the HTTP API reads: presence, and what this gateway is. see backend.h.
  */
 #include "common/embed.h"
 #include "common/topic.h"
 #include "common/user.h"
 #include "common/version.h"
-#include "gateway/api.h"
+#include "gateway/backend.h"
 #include "gateway/protocol.h"
 #include "gateway/query.h"
 #include "gateway/session.h"
@@ -16,18 +16,19 @@
 EMBED(presence_lua, "gateway/presence.lua");
 static struct bus_script presence = {.name = "presence", .text = presence_lua};
 
-void api_reads_add_scripts(struct bus *bus)
+void backend_reads_add_scripts(struct bus *bus)
 {
     bus_add_script(bus, &presence);
 }
 
 /* Asks; without an answer the call has ended. */
-static void ask(struct api_call *call, const struct query *query, query_fn *answer)
+static void ask(struct backend_call *call, const struct query *query, query_fn *answer)
 {
-    struct api *api = call->api;
+    struct backend *backend = call->backend;
 
-    if (query_ask_for(api_gateway(api)->queries, query, call->number, answer, api, NULL) < 0)
-        api_fail(call, 503, "the message bus is not reachable at the moment");
+    if (query_ask_for(backend_gateway(backend)->queries, query, call->number, answer, backend,
+                      NULL) < 0)
+        backend_fail(call, 503, "the message bus is not reachable at the moment");
 }
 
 /* ---- presence ---- */
@@ -47,14 +48,14 @@ static struct slice seconds_of(struct slice ms)
 
 static void on_presence(void *arg, uint64_t number, const struct bus_reply *reply)
 {
-    struct api_call *call = api_find(arg, number);
+    struct backend_call *call = backend_find(arg, number);
     struct slice status = bus_reply_text(bus_reply_at(reply, 0));
     struct buffer body = {0};
 
     if (call == NULL)
         return;
     if (reply == NULL) {
-        api_fail(call, 504, "no answer in time");
+        backend_fail(call, 504, "no answer in time");
         return;
     }
     buffer_append_text(&body, "{\"user\":");
@@ -65,34 +66,36 @@ static void on_presence(void *arg, uint64_t number, const struct bus_reply *repl
                 "null");
     append_json(&body, ",\"metadata\":", bus_reply_text(bus_reply_at(reply, 2)), "{}");
     buffer_append_byte(&body, '}');
-    api_answer(call, 200, &body);
+    backend_answer(call, 200, &body);
 }
 
-void api_do_presence(struct api *api, struct arrival *arrival, struct slice user, uint64_t scopes)
+void backend_do_presence(struct backend *backend, struct arrival *arrival, struct slice user,
+                         uint64_t scopes)
 {
     const struct query_key key = {.what = "user", .name = user};
     struct query query = {.script = &presence, .keys = &key, .key_count = 1};
-    struct api_call *call;
+    struct backend_call *call;
 
     (void)scopes;
     if (!user_allowed(user, true)) {
-        api_refuse(arrival, 404, NULL, "this is no user id");
+        backend_refuse(arrival, 404, NULL, "this is no user id");
         return;
     }
-    call = api_open(api, arrival);
+    call = backend_open(backend, arrival);
     if (call == NULL)
         return;
     memcpy(call->id, user.data, user.length);
-    query.partition = partition_of(&api_gateway(api)->deployment, user);
+    query.partition = partition_of(&backend_gateway(backend)->deployment, user);
     ask(call, &query, on_presence);
 }
 
 /* ---- history ---- */
 
-void api_do_history(struct api *api, struct arrival *arrival, struct slice topic, uint64_t scopes)
+void backend_do_history(struct backend *backend, struct arrival *arrival, struct slice topic,
+                        uint64_t scopes)
 {
-    (void)api, (void)topic, (void)scopes;
-    api_refuse(arrival, 404, NULL, "no history is kept");
+    (void)backend, (void)topic, (void)scopes;
+    backend_refuse(arrival, 404, NULL, "no history is kept");
 }
 
 /* ---- info ---- */
@@ -106,10 +109,11 @@ static void append_protocols(struct buffer *body)
     buffer_append_byte(body, '}');
 }
 
-void api_do_info(struct api *api, struct arrival *arrival, struct slice argument, uint64_t scopes)
+void backend_do_info(struct backend *backend, struct arrival *arrival, struct slice argument,
+                     uint64_t scopes)
 {
-    struct gateway *gateway = api_gateway(api);
-    struct api_call *call = api_open(api, arrival);
+    struct gateway *gateway = backend_gateway(backend);
+    struct backend_call *call = backend_open(backend, arrival);
     struct buffer body = {0};
 
     (void)argument, (void)scopes;
@@ -126,5 +130,5 @@ void api_do_info(struct api *api, struct arrival *arrival, struct slice argument
                    gateway->deployment.partitions, uplink_partitions_answering(gateway->uplink));
     append_protocols(&body);
     buffer_append_byte(&body, '}');
-    api_answer(call, 200, &body);
+    backend_answer(call, 200, &body);
 }

@@ -1,4 +1,4 @@
-#include "gateway/api_message.h"
+#include "gateway/backend_message.h"
 #include "gateway/notification.h"
 
 #include <setjmp.h>
@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-typedef int read_fn(const struct json *, struct api_message *, struct api_fault *);
+typedef int read_fn(const struct json *, struct backend_message *, struct backend_fault *);
 
 static struct json *json;
-static struct api_message message;
-static struct api_fault fault;
+static struct backend_message message;
+static struct backend_fault fault;
 
 static int read_with(read_fn *read, const char *text)
 {
-    api_message_finish(&message);
-    fault = (struct api_fault){0};
+    backend_message_finish(&message);
+    fault = (struct backend_fault){0};
     assert_int_equal(json_read(json, slice_text(text)), 0);
     return read(json, &message, &fault);
 }
@@ -30,24 +30,24 @@ static void test_targets(void **state)
 {
     static const struct {
         const char *text;
-        enum api_target target;
+        enum backend_target target;
         const char *address;
     } cases[] = {
-        {"{\"topic\":\"a.b\",\"message\":\"m\"}", API_TO_TOPIC, "a.b"},
-        {"{\"topic\":\"$simple\",\"message\":\"m\"}", API_TO_TOPIC, "$simple"},
-        {"{\"user\":\"bob\",\"message\":\"m\"}", API_TO_USER, "bob"},
-        {"{\"user\":7,\"message\":\"m\"}", API_TO_USER, "7"},
-        {"{\"group\":\"g1\",\"message\":\"m\"}", API_TO_GROUP, "group:g1"},
-        {"{\"group\":\"group:g1\",\"message\":\"m\"}", API_TO_GROUP, "group:g1"},
-        {"{\"everybody\":true,\"message\":\"m\"}", API_TO_EVERYBODY, ""},
+        {"{\"topic\":\"a.b\",\"message\":\"m\"}", BACKEND_TO_TOPIC, "a.b"},
+        {"{\"topic\":\"$simple\",\"message\":\"m\"}", BACKEND_TO_TOPIC, "$simple"},
+        {"{\"user\":\"bob\",\"message\":\"m\"}", BACKEND_TO_USER, "bob"},
+        {"{\"user\":7,\"message\":\"m\"}", BACKEND_TO_USER, "7"},
+        {"{\"group\":\"g1\",\"message\":\"m\"}", BACKEND_TO_GROUP, "group:g1"},
+        {"{\"group\":\"group:g1\",\"message\":\"m\"}", BACKEND_TO_GROUP, "group:g1"},
+        {"{\"everybody\":true,\"message\":\"m\"}", BACKEND_TO_EVERYBODY, ""},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(read_with(api_message_read_publish, cases[i].text), 0);
+        assert_int_equal(read_with(backend_message_read_publish, cases[i].text), 0);
         assert_int_equal(message.target, cases[i].target);
         assert_text(message.address, cases[i].address);
-        assert_text(message.from, API_SENDER);
+        assert_text(message.from, BACKEND_SENDER);
         assert_text(buffer_slice(&message.body), "{\"message\":\"m\"}");
     }
 }
@@ -55,7 +55,7 @@ static void test_targets(void **state)
 static void test_what_is_sent(void **state)
 {
     (void)state;
-    assert_int_equal(read_with(api_message_read_publish,
+    assert_int_equal(read_with(backend_message_read_publish,
                                "{\"user\":\"bob\",\"payload\": [1.0, {\"a\": 9007199254740993}],"
                                "\"id\":\"i\",\"from\":\"alice\",\"ttl\":1.5,\"priority\":\"high\","
                                "\"metadata\":{\"x\": 1}}"),
@@ -67,7 +67,7 @@ static void test_what_is_sent(void **state)
     assert_int_equal(message.ttl_ms, 1500);
     assert_int_equal(message.priority, 1);
     assert_int_equal(
-        read_with(api_message_read_publish,
+        read_with(backend_message_read_publish,
                   "{\"user\":\"bob\",\"idempotency_key\":\"k\",\"message\":\"\\u00e9\","
                   "\"attachments\":[{\"url\":\"u\"}],\"payload_of_no_meaning\":1}"),
         0);
@@ -79,7 +79,7 @@ static void test_what_is_sent(void **state)
 static void test_what_is_notified(void **state)
 {
     (void)state;
-    assert_int_equal(read_with(api_message_read_notify,
+    assert_int_equal(read_with(backend_message_read_notify,
                                "{\"everybody\":true,\"id\":\"i\",\"message\":\"m\",\"title\":\"t\","
                                "\"level\":\"error\",\"actions\":[],\"data\":{\"a\":1}}"),
                      0);
@@ -116,7 +116,7 @@ static void test_what_is_wrong(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        if (read_with(api_message_read_publish, cases[i].text) == 0)
+        if (read_with(backend_message_read_publish, cases[i].text) == 0)
             fail_msg("%s is taken", cases[i].text);
         if (cases[i].field)
             assert_string_equal(fault.field, cases[i].field);
@@ -136,7 +136,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    api_message_finish(&message);
+    backend_message_finish(&message);
     json_destroy(&json);
     return 0;
 }

@@ -1,4 +1,4 @@
-#include "gateway/api_keys.h"
+#include "gateway/backend_keys.h"
 
 #include "common/sha256.h"
 #include "common/xalloc.h"
@@ -11,13 +11,13 @@
 #define KEYS_MAX 256
 #define FILE_MAX ((size_t)256 << 10)
 
-struct api_key {
+struct backend_key {
     uint8_t digest[SHA256_BYTES];
     uint64_t scopes;
 };
 
-struct api_keys {
-    struct api_key keys[KEYS_MAX];
+struct backend_keys {
+    struct backend_key keys[KEYS_MAX];
     size_t count;
 };
 
@@ -47,10 +47,10 @@ static uint64_t read_scopes(struct slice text)
         const char *name;
         uint64_t scopes;
     } names[] = {
-        {"publish", API_SCOPE_PUBLISH},
-        {"notify", API_SCOPE_NOTIFY},
-        {"read", API_SCOPE_READ},
-        {"admin", API_SCOPES_ALL},
+        {"publish", BACKEND_SCOPE_PUBLISH},
+        {"notify", BACKEND_SCOPE_NOTIFY},
+        {"read", BACKEND_SCOPE_READ},
+        {"admin", BACKEND_SCOPES_ALL},
     };
     uint64_t scopes = 0;
 
@@ -68,17 +68,17 @@ static uint64_t read_scopes(struct slice text)
 }
 
 /* Returns what is wrong, NULL when nothing is. */
-static const char *add_key(struct api_keys *keys, struct slice text)
+static const char *add_key(struct backend_keys *keys, struct slice text)
 {
     struct slice name = cut(&text, ':');
     struct slice scopes = cut(&text, ':');
-    struct api_key *key = &keys->keys[keys->count];
+    struct backend_key *key = &keys->keys[keys->count];
 
     if (keys->count == KEYS_MAX)
         return "more than 256 keys";
     if (name.length == 0 || scopes.length == 0 || text.length == 0)
         return "a key must be name:scopes:secret";
-    if (text.length < API_SECRET_MIN || text.length > API_SECRET_MAX)
+    if (text.length < BACKEND_SECRET_MIN || text.length > BACKEND_SECRET_MAX)
         return "a secret must have 16 to 256 bytes";
     key->scopes = read_scopes(scopes);
     if (key->scopes == 0)
@@ -88,7 +88,7 @@ static const char *add_key(struct api_keys *keys, struct slice text)
     return NULL;
 }
 
-static const char *add_words(struct api_keys *keys, struct slice line)
+static const char *add_words(struct backend_keys *keys, struct slice line)
 {
     const char *wrong = NULL;
 
@@ -105,7 +105,7 @@ static const char *add_words(struct api_keys *keys, struct slice line)
     return wrong;
 }
 
-static const char *add_lines(struct api_keys *keys, struct slice text)
+static const char *add_lines(struct backend_keys *keys, struct slice text)
 {
     const char *wrong = NULL;
 
@@ -132,7 +132,7 @@ static int read_file(const char *path, struct buffer *text)
     return failed;
 }
 
-static bool add_file(struct api_keys *keys, const char *path, struct buffer *error)
+static bool add_file(struct backend_keys *keys, const char *path, struct buffer *error)
 {
     struct buffer text = {0};
     int result = path[0] ? read_file(path, &text) : 0;
@@ -146,19 +146,19 @@ static bool add_file(struct api_keys *keys, const char *path, struct buffer *err
     return wrong == NULL;
 }
 
-struct api_keys *api_keys_create(const char *text, const char *path, struct buffer *error)
+struct backend_keys *backend_keys_create(const char *text, const char *path, struct buffer *error)
 {
-    struct api_keys *keys = xcalloc(1, sizeof(*keys));
+    struct backend_keys *keys = xcalloc(1, sizeof(*keys));
     const char *wrong = add_words(keys, slice_text(text));
 
     if (wrong)
         buffer_appendf(error, "TRUNKLINE_API_KEYS: %s", wrong);
     if (wrong || !add_file(keys, path, error))
-        api_keys_destroy(&keys);
+        backend_keys_destroy(&keys);
     return keys;
 }
 
-void api_keys_destroy(struct api_keys **keys)
+void backend_keys_destroy(struct backend_keys **keys)
 {
     free(*keys);
     *keys = NULL;
@@ -166,12 +166,12 @@ void api_keys_destroy(struct api_keys **keys)
 
 /* ---- comparing ---- */
 
-size_t api_keys_count(const struct api_keys *keys)
+size_t backend_keys_count(const struct backend_keys *keys)
 {
     return keys->count;
 }
 
-uint64_t api_keys_scopes(const struct api_keys *keys, struct slice secret)
+uint64_t backend_keys_scopes(const struct backend_keys *keys, struct slice secret)
 {
     uint8_t digest[SHA256_BYTES];
     uint64_t scopes = 0;

@@ -1,8 +1,8 @@
 /*
  * The bodies of POST /api/v1/publish and /api/v1/notify: what is to be sent, and to whom. Pure.
  */
-#ifndef GATEWAY_API_MESSAGE_H
-#define GATEWAY_API_MESSAGE_H
+#ifndef GATEWAY_BACKEND_MESSAGE_H
+#define GATEWAY_BACKEND_MESSAGE_H
 
 #include "common/buffer.h"
 #include "common/json.h"
@@ -10,15 +10,15 @@
 #include <stdint.h>
 
 /* Who a message is from unless the caller says otherwise; no user can have this name. */
-#define API_SENDER "SERVER"
+#define BACKEND_SENDER "SERVER"
 
-enum api_target { API_TO_TOPIC, API_TO_USER, API_TO_GROUP, API_TO_EVERYBODY };
+enum backend_target { BACKEND_TO_TOPIC, BACKEND_TO_USER, BACKEND_TO_GROUP, BACKEND_TO_EVERYBODY };
 
 /* Slices are the text's, but body's. */
-struct api_message {
-    enum api_target target;
+struct backend_message {
+    enum backend_target target;
     struct slice address;  /* topic, user, or "group:<id>" (in chat) */
-    struct slice from;     /* API_SENDER, or a user */
+    struct slice from;     /* BACKEND_SENDER, or a user */
     struct slice id;       /* empty: none was given */
     struct slice metadata; /* an object, or empty */
     uint64_t ttl_ms, priority;
@@ -27,18 +27,18 @@ struct api_message {
 };
 
 /* What is wrong with a request. */
-struct api_fault {
+struct backend_fault {
     const char *field; /* NULL: all of it */
     const char *message;
 };
 
-void api_message_finish(struct api_message *);
+void backend_message_finish(struct backend_message *);
 /* Reads an object. Returns 0, or -EINVAL with *fault; *message is to be finished either way. */
-int api_message_read_publish(const struct json *, struct api_message *, struct api_fault *fault)
-    __attribute__((warn_unused_result));
-int api_message_read_notify(const struct json *, struct api_message *, struct api_fault *fault)
-    __attribute__((warn_unused_result));
+int backend_message_read_publish(const struct json *, struct backend_message *,
+                                 struct backend_fault *fault) __attribute__((warn_unused_result));
+int backend_message_read_notify(const struct json *, struct backend_message *,
+                                struct backend_fault *fault) __attribute__((warn_unused_result));
 /* Of an id: 1 to 128 bytes. */
-bool api_id_valid(struct slice id);
+bool backend_id_valid(struct slice id);
 
 #endif

@@ -1,9 +1,9 @@
-#include "gateway/api.h"
+#include "gateway/backend.h"
 
 #include "common/log.h"
 #include "common/uid.h"
 #include "common/xalloc.h"
-#include "gateway/api_keys.h"
+#include "gateway/backend_keys.h"
 #include "gateway/endpoint_topic.h"
 #include "gateway/http.h"
 #include "gateway/uplink.h"
@@ -22,22 +22,22 @@
 /* Requests that wait for their answers; beyond it 503. */
 #define OPEN_MAX 1024
 
-struct api {
+struct backend {
     struct gateway *gateway;
-    struct api_keys *keys;
-    struct api_call *open; /* hash by number, in the order they were made */
+    struct backend_keys *keys;
+    struct backend_call *open; /* hash by number, in the order they were made */
     uint64_t last;
     uv_timer_t timer; /* runs while one is open */
 };
 
-struct gateway *api_gateway(struct api *api)
+struct gateway *backend_gateway(struct backend *backend)
 {
-    return api->gateway;
+    return backend->gateway;
 }
 
 /* ---- answers ---- */
 
-void api_refuse(struct arrival *arrival, int status, const char *field, const char *message)
+void backend_refuse(struct arrival *arrival, int status, const char *field, const char *message)
 {
     struct buffer body = {0}, answer = {0};
 
@@ -54,14 +54,14 @@ void api_refuse(struct arrival *arrival, int status, const char *field, const ch
     arrival_answer(arrival, &answer);
 }
 
-static void drop(struct api_call *call)
+static void drop(struct backend_call *call)
 {
-    HASH_DEL(call->api->open, call);
+    HASH_DEL(call->backend->open, call);
     buffer_finish(&call->delivered);
     free(call);
 }
 
-void api_answer(struct api_call *call, int status, struct buffer *body)
+void backend_answer(struct backend_call *call, int status, struct buffer *body)
 {
     struct buffer answer = {0};
 
@@ -72,9 +72,9 @@ void api_answer(struct api_call *call, int status, struct buffer *body)
     drop(call);
 }
 
-void api_fail(struct api_call *call, int status, const char *message)
+void backend_fail(struct backend_call *call, int status, const char *message)
 {
-    api_refuse(call->arrival, status, NULL, message);
+    backend_refuse(call->arrival, status, NULL, message);
     drop(call);
 }
 
@@ -87,48 +87,49 @@ static void on_gone(void *arg)
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct api *api = timer->data;
+    struct backend *backend = timer->data;
 
-    while (api->open && api->open->deadline_ms <= uv_now(timer->loop))
-        api_fail(api->open, 504, "no answer in time: with an id of your own it can be tried again");
-    if (api->open == NULL)
+    while (backend->open && backend->open->deadline_ms <= uv_now(timer->loop))
+        backend_fail(backend->open, 504,
+                     "no answer in time: with an id of your own it can be tried again");
+    if (backend->open == NULL)
         uv_timer_stop(timer);
 }
 
-struct api_call *api_open(struct api *api, struct arrival *arrival)
+struct backend_call *backend_open(struct backend *backend, struct arrival *arrival)
 {
-    struct api_call *call;
+    struct backend_call *call;
 
-    if (HASH_COUNT(api->open) >= OPEN_MAX) {
-        api_refuse(arrival, 503, NULL, "too many requests wait for their answers");
+    if (HASH_COUNT(backend->open) >= OPEN_MAX) {
+        backend_refuse(arrival, 503, NULL, "too many requests wait for their answers");
         return NULL;
     }
     call = xcalloc(1, sizeof(*call));
-    call->number = ++api->last;
-    call->api = api;
+    call->number = ++backend->last;
+    call->backend = backend;
     call->arrival = arrival;
-    call->deadline_ms = uv_now(api->gateway->loop) + ANSWER_MS;
+    call->deadline_ms = uv_now(backend->gateway->loop) + ANSWER_MS;
     call->awaited = 1;
-    HASH_ADD(hh, api->open, number, sizeof(call->number), call);
+    HASH_ADD(hh, backend->open, number, sizeof(call->number), call);
     arrival_on_gone(arrival, on_gone, call);
-    if (!uv_is_active((uv_handle_t *)&api->timer))
-        uv_timer_start(&api->timer, on_timer, LOOK_MS, LOOK_MS);
+    if (!uv_is_active((uv_handle_t *)&backend->timer))
+        uv_timer_start(&backend->timer, on_timer, LOOK_MS, LOOK_MS);
     return call;
 }
 
-struct api_call *api_find(struct api *api, uint64_t number)
+struct backend_call *backend_find(struct backend *backend, uint64_t number)
 {
-    struct api_call *call;
+    struct backend_call *call;
 
-    HASH_FIND(hh, api->open, &number, sizeof(number), call);
+    HASH_FIND(hh, backend->open, &number, sizeof(number), call);
     return call;
 }
 
 /* ---- publish, notify ---- */
 
-typedef int read_fn(const struct json *, struct api_message *, struct api_fault *);
+typedef int read_fn(const struct json *, struct backend_message *, struct backend_fault *);
 
-const struct json *api_read_object(struct arrival *arrival)
+const struct json *backend_read_object(struct arrival *arrival)
 {
     static struct json *json;
     int result;
@@ -138,22 +139,23 @@ const struct json *api_read_object(struct arrival *arrival)
     result = json_read(json, arrival_body(arrival));
     if (result == 0 && json_type(json_root(json)) == JSON_OBJECT)
         return json;
-    api_refuse(arrival, 400, NULL,
-               result == -EEXIST ? "the body has a key twice in one object"
-                                 : "the body must be a JSON object");
+    backend_refuse(arrival, 400, NULL,
+                   result == -EEXIST ? "the body has a key twice in one object"
+                                     : "the body must be a JSON object");
     return NULL;
 }
 
-static struct slice topic_of(const struct api_message *message)
+static struct slice topic_of(const struct backend_message *message)
 {
-    return message->target == API_TO_TOPIC ? message->address : slice_text(ENDPOINT_TOPIC_ALL);
+    return message->target == BACKEND_TO_TOPIC ? message->address : slice_text(ENDPOINT_TOPIC_ALL);
 }
 
-static struct frame publish_frame(const struct api_call *call, const struct api_message *message)
+static struct frame publish_frame(const struct backend_call *call,
+                                  const struct backend_message *message)
 {
     return (struct frame){
         .type = FRAME_TOPIC_PUBLISH,
-        .topic_publish = {.connection = API_CONNECTION,
+        .topic_publish = {.connection = BACKEND_CONNECTION,
                           .request = call->number,
                           .from = message->from,
                           .topic = topic_of(message),
@@ -166,11 +168,12 @@ static struct frame publish_frame(const struct api_call *call, const struct api_
     };
 }
 
-static struct frame direct_frame(const struct api_call *call, const struct api_message *message)
+static struct frame direct_frame(const struct backend_call *call,
+                                 const struct backend_message *message)
 {
     return (struct frame){
         .type = FRAME_DIRECT_MESSAGE,
-        .direct_message = {.connection = API_CONNECTION,
+        .direct_message = {.connection = BACKEND_CONNECTION,
                            .request = call->number,
                            .from = message->from,
                            .to = message->address,
@@ -186,11 +189,12 @@ static struct frame direct_frame(const struct api_call *call, const struct api_m
     };
 }
 
-static struct frame post_frame(const struct api_call *call, const struct api_message *message)
+static struct frame post_frame(const struct backend_call *call,
+                               const struct backend_message *message)
 {
     return (struct frame){
         .type = FRAME_CONVERSATION_POST,
-        .conversation_post = {.connection = API_CONNECTION,
+        .conversation_post = {.connection = BACKEND_CONNECTION,
                               .request = call->number,
                               .from = message->from,
                               .chat = message->address,
@@ -204,33 +208,33 @@ static struct frame post_frame(const struct api_call *call, const struct api_mes
     };
 }
 
-static struct frame frame_of(const struct api_call *call, const struct api_message *message)
+static struct frame frame_of(const struct backend_call *call, const struct backend_message *message)
 {
     switch (message->target) {
-    case API_TO_USER:
+    case BACKEND_TO_USER:
         return direct_frame(call, message);
-    case API_TO_GROUP:
+    case BACKEND_TO_GROUP:
         return post_frame(call, message);
     default:
         return publish_frame(call, message);
     }
 }
 
-static uint32_t partition_for(const struct api *api, const struct api_message *message)
+static uint32_t partition_for(const struct backend *backend, const struct backend_message *message)
 {
-    const struct deployment *deployment = &api->gateway->deployment;
+    const struct deployment *deployment = &backend->gateway->deployment;
 
     switch (message->target) {
-    case API_TO_USER:
+    case BACKEND_TO_USER:
         return partition_of(deployment, message->address);
-    case API_TO_GROUP:
+    case BACKEND_TO_GROUP:
         return partition_of_chat(deployment, message->from, message->address);
     default:
         return partition_of(deployment, topic_of(message));
     }
 }
 
-static void choose_id(struct api_call *call, const struct api_message *message)
+static void choose_id(struct backend_call *call, const struct backend_message *message)
 {
     char ulid[ULID_TEXT_SIZE];
 
@@ -242,75 +246,77 @@ static void choose_id(struct api_call *call, const struct api_message *message)
     snprintf(call->id, sizeof(call->id), "api_%s", ulid);
 }
 
-static void send_message(struct api *api, struct arrival *arrival,
-                         const struct api_message *message)
+static void send_message(struct backend *backend, struct arrival *arrival,
+                         const struct backend_message *message)
 {
-    uint32_t partition = partition_for(api, message);
-    struct api_call *call;
+    uint32_t partition = partition_for(backend, message);
+    struct backend_call *call;
     struct frame frame;
 
-    if (!uplink_has_credit(api->gateway->uplink, partition)) {
-        api_refuse(arrival, 503, NULL, "the service cannot take this now");
+    if (!uplink_has_credit(backend->gateway->uplink, partition)) {
+        backend_refuse(arrival, 503, NULL, "the service cannot take this now");
         return;
     }
-    call = api_open(api, arrival);
+    call = backend_open(backend, arrival);
     if (call == NULL)
         return;
-    call->everybody = message->target == API_TO_EVERYBODY;
+    call->everybody = message->target == BACKEND_TO_EVERYBODY;
     choose_id(call, message);
     frame = frame_of(call, message);
-    uplink_send(api->gateway->uplink, partition, &frame);
+    uplink_send(backend->gateway->uplink, partition, &frame);
 }
 
 /* The header says the same as id; where both are given they must agree. */
-static int read_header_id(const struct arrival *arrival, struct api_message *message,
-                          struct api_fault *fault)
+static int read_header_id(const struct arrival *arrival, struct backend_message *message,
+                          struct backend_fault *fault)
 {
     struct slice key = request_header(arrival_request(arrival), "idempotency-key");
 
     if (key.data == NULL)
         return 0;
-    *fault = (struct api_fault){"id", "Idempotency-Key and id must be the same, of 1 to 128 bytes"};
-    if (!api_id_valid(key) || (message->id.length > 0 && !slice_equal(key, message->id)))
+    *fault =
+        (struct backend_fault){"id", "Idempotency-Key and id must be the same, of 1 to 128 bytes"};
+    if (!backend_id_valid(key) || (message->id.length > 0 && !slice_equal(key, message->id)))
         return -EINVAL;
     message->id = key;
     return 0;
 }
 
-static void do_message(struct api *api, struct arrival *arrival, uint64_t scopes, read_fn *read)
+static void do_message(struct backend *backend, struct arrival *arrival, uint64_t scopes,
+                       read_fn *read)
 {
-    const struct json *json = api_read_object(arrival);
-    struct api_message message = {0};
-    struct api_fault fault = {0};
+    const struct json *json = backend_read_object(arrival);
+    struct backend_message message = {0};
+    struct backend_fault fault = {0};
 
     if (json == NULL)
         return;
     if (read(json, &message, &fault) < 0 || read_header_id(arrival, &message, &fault) < 0)
-        api_refuse(arrival, 400, fault.field, fault.message);
-    else if (!slice_is(message.from, API_SENDER) && !(scopes & API_SCOPE_ADMIN))
-        api_refuse(arrival, 403, "from", "to speak for a user needs the scope admin");
+        backend_refuse(arrival, 400, fault.field, fault.message);
+    else if (!slice_is(message.from, BACKEND_SENDER) && !(scopes & BACKEND_SCOPE_ADMIN))
+        backend_refuse(arrival, 403, "from", "to speak for a user needs the scope admin");
     else
-        send_message(api, arrival, &message);
-    api_message_finish(&message);
+        send_message(backend, arrival, &message);
+    backend_message_finish(&message);
 }
 
-static void do_publish(struct api *api, struct arrival *arrival, struct slice argument,
+static void do_publish(struct backend *backend, struct arrival *arrival, struct slice argument,
                        uint64_t scopes)
 {
     (void)argument;
-    do_message(api, arrival, scopes, api_message_read_publish);
+    do_message(backend, arrival, scopes, backend_message_read_publish);
 }
 
-static void do_notify(struct api *api, struct arrival *arrival, struct slice argument,
+static void do_notify(struct backend *backend, struct arrival *arrival, struct slice argument,
                       uint64_t scopes)
 {
     (void)argument;
-    do_message(api, arrival, scopes, api_message_read_notify);
+    do_message(backend, arrival, scopes, backend_message_read_notify);
 }
 
 /* ---- replies ---- */
 
-static void open_body(struct buffer *body, const struct api_call *call, const char *status)
+static void open_body(struct buffer *body, const struct backend_call *call, const char *status)
 {
     buffer_append_text(body, "{\"id\":");
     buffer_append_json_string(body, slice_text(call->id));
@@ -330,7 +336,7 @@ static void append_connections(struct buffer *body, const char *name,
     buffer_append_byte(body, ']');
 }
 
-static void on_disconnected(struct api_call *call, const struct frame_direct_reply *reply)
+static void on_disconnected(struct backend_call *call, const struct frame_direct_reply *reply)
 {
     struct buffer body = {0};
 
@@ -343,17 +349,17 @@ static void on_disconnected(struct api_call *call, const struct frame_direct_rep
                        &(struct frame_u64s){(const void *)call->delivered.data,
                                             call->delivered.length / sizeof(uint64_t)});
     buffer_append_byte(&body, '}');
-    api_answer(call, 200, &body);
+    backend_answer(call, 200, &body);
 }
 
-void api_on_direct_reply(struct api *api, const struct frame_direct_reply *reply)
+void backend_on_direct_reply(struct backend *backend, const struct frame_direct_reply *reply)
 {
     static const char *const statuses[] = {
         [DIRECT_DELIVERED] = "delivered", [DIRECT_BACKLOGGED] = "queued",
         [DIRECT_QUEUED] = "queued",       [DIRECT_MAILBOX_FULL] = NULL,
         [DIRECT_DISCARDED] = "discarded",
     };
-    struct api_call *call = api_find(api, reply->request);
+    struct backend_call *call = backend_find(backend, reply->request);
     struct buffer body = {0};
 
     if (call == NULL || reply->status >= sizeof(statuses) / sizeof(statuses[0]))
@@ -361,19 +367,19 @@ void api_on_direct_reply(struct api *api, const struct frame_direct_reply *reply
     if (call->disconnecting) {
         on_disconnected(call, reply);
     } else if (statuses[reply->status] == NULL) {
-        api_fail(call, 507, "the user's mailbox is full: nothing was kept");
+        backend_fail(call, 507, "the user's mailbox is full: nothing was kept");
     } else {
         open_body(&body, call, statuses[reply->status]);
         buffer_append_byte(&body, ',');
         append_connections(&body, "delivered_to", &reply->delivered);
         buffer_append_byte(&body, '}');
-        api_answer(call, 200, &body);
+        backend_answer(call, 200, &body);
     }
 }
 
-void api_on_publish_reply(struct api *api, const struct frame_publish_reply *reply)
+void backend_on_publish_reply(struct backend *backend, const struct frame_publish_reply *reply)
 {
-    struct api_call *call = api_find(api, reply->request);
+    struct backend_call *call = backend_find(backend, reply->request);
     struct buffer body = {0};
 
     if (call == NULL)
@@ -382,34 +388,35 @@ void api_on_publish_reply(struct api *api, const struct frame_publish_reply *rep
     if (!call->everybody)
         buffer_appendf(&body, ",\"recipients\":%" PRIu64, reply->recipients);
     buffer_append_byte(&body, '}');
-    api_answer(call, 200, &body);
+    backend_answer(call, 200, &body);
 }
 
-void api_on_conversation_reply(struct api *api, const struct frame_conversation_reply *reply)
+void backend_on_conversation_reply(struct backend *backend,
+                                   const struct frame_conversation_reply *reply)
 {
-    struct api_call *call = api_find(api, reply->request);
+    struct backend_call *call = backend_find(backend, reply->request);
     struct buffer body = {0};
 
     if (call == NULL)
         return;
     if (reply->status == CONVERSATION_FORBIDDEN) {
-        api_fail(call, 403, "the sender is no member of the group");
+        backend_fail(call, 403, "the sender is no member of the group");
     } else if (reply->status != CONVERSATION_OK) {
-        api_fail(call, 404, "there is no such group");
+        backend_fail(call, 404, "there is no such group");
     } else {
         open_body(&body, call, "published");
         buffer_appendf(&body, ",\"message\":%" PRIu64 "}", reply->message);
-        api_answer(call, 200, &body);
+        backend_answer(call, 200, &body);
     }
 }
 
-void api_on_refused(struct api *api, const struct frame_request_refused *reply)
+void backend_on_refused(struct backend *backend, const struct frame_request_refused *reply)
 {
-    struct api_call *call = api_find(api, reply->request);
+    struct backend_call *call = backend_find(backend, reply->request);
     bool known = reply->code >= 400 && reply->code < 500;
 
     if (call)
-        api_fail(call, known ? (int)reply->code : 503, "the request was refused");
+        backend_fail(call, known ? (int)reply->code : 503, "the request was refused");
 }
 
 /* ---- routes ---- */
@@ -418,18 +425,18 @@ static const struct route {
     const char *method, *path;
     bool prefix; /* the rest of the path is its argument */
     uint64_t scope;
-    void (*handle)(struct api *, struct arrival *, struct slice argument, uint64_t scopes);
+    void (*handle)(struct backend *, struct arrival *, struct slice argument, uint64_t scopes);
 } routes[] = {
-    {"POST", "/api/v1/publish", false, API_SCOPE_PUBLISH, do_publish},
-    {"POST", "/api/v1/notify", false, API_SCOPE_NOTIFY, do_notify},
-    {"POST", "/api/v1/disconnect", false, API_SCOPE_ADMIN, api_do_disconnect},
-    {"POST", "/api/v1/revoke", false, API_SCOPE_ADMIN, api_do_revoke},
-    {"GET", "/api/v1/presence/", true, API_SCOPE_READ, api_do_presence},
-    {"GET", "/api/v1/history/", true, API_SCOPE_READ, api_do_history},
-    {"GET", "/api/v1/info", false, API_SCOPE_READ, api_do_info},
+    {"POST", "/api/v1/publish", false, BACKEND_SCOPE_PUBLISH, do_publish},
+    {"POST", "/api/v1/notify", false, BACKEND_SCOPE_NOTIFY, do_notify},
+    {"POST", "/api/v1/disconnect", false, BACKEND_SCOPE_ADMIN, backend_do_disconnect},
+    {"POST", "/api/v1/revoke", false, BACKEND_SCOPE_ADMIN, backend_do_revoke},
+    {"GET", "/api/v1/presence/", true, BACKEND_SCOPE_READ, backend_do_presence},
+    {"GET", "/api/v1/history/", true, BACKEND_SCOPE_READ, backend_do_history},
+    {"GET", "/api/v1/info", false, BACKEND_SCOPE_READ, backend_do_info},
 };
 
-bool api_has(struct slice path)
+bool backend_has(struct slice path)
 {
     return path.length >= sizeof(PREFIX) - 1 && memcmp(path.data, PREFIX, sizeof(PREFIX) - 1) == 0;
 }
@@ -465,33 +472,33 @@ static struct slice bearer(const struct request *request)
 }
 
 /* A token with the admin claim is as good as a key with all scopes. -1: neither. */
-static int64_t scopes_of(struct api *api, const struct request *request)
+static int64_t scopes_of(struct backend *backend, const struct request *request)
 {
     struct slice secret = bearer(request);
-    uint64_t scopes = api_keys_scopes(api->keys, secret);
+    uint64_t scopes = backend_keys_scopes(backend->keys, secret);
     struct identity identity = {0};
     bool admin;
 
     if (scopes || secret.length == 0)
         return scopes ? (int64_t)scopes : -1;
-    if (verifier_check(api->gateway->verifier, secret, time(NULL), &identity) != VERIFIER_OK)
+    if (verifier_check(backend->gateway->verifier, secret, time(NULL), &identity) != VERIFIER_OK)
         return -1;
     admin = identity.admin;
     identity_finish(&identity);
-    return admin ? API_SCOPES_ALL : 0;
+    return admin ? BACKEND_SCOPES_ALL : 0;
 }
 
 /* ---- requests ---- */
 
 /* Only of those that may ask: nobody else makes us hold a mebibyte. */
-size_t api_body_max(struct api *api, const struct request *request)
+size_t backend_body_max(struct backend *backend, const struct request *request)
 {
     const struct route *route = find_route(request->path);
 
     if (route == NULL || !slice_is(request->method, "POST") ||
-        !slice_is(request->method, route->method) || scopes_of(api, request) <= 0)
+        !slice_is(request->method, route->method) || scopes_of(backend, request) <= 0)
         return 0;
-    return API_BODY_MAX;
+    return BACKEND_BODY_MAX;
 }
 
 static bool is_json(const struct request *request)
@@ -520,7 +527,7 @@ static int check_body(const struct request *request, const char **why)
     if (result < 0)
         return 400;
     *why = "the body may have 1 MiB";
-    return length > API_BODY_MAX ? 413 : 0;
+    return length > BACKEND_BODY_MAX ? 413 : 0;
 }
 
 static int hex_digit(char byte)
@@ -543,7 +550,7 @@ static void decode(struct buffer *out, struct slice text)
     }
 }
 
-static void run(struct api *api, struct arrival *arrival, const struct route *route,
+static void run(struct backend *backend, struct arrival *arrival, const struct route *route,
                 uint64_t scopes)
 {
     struct slice path = arrival_request(arrival)->path;
@@ -551,7 +558,7 @@ static void run(struct api *api, struct arrival *arrival, const struct route *ro
     struct buffer argument = {0};
 
     decode(&argument, slice_of(path.data + known, path.length - known));
-    route->handle(api, arrival, buffer_slice(&argument), scopes);
+    route->handle(backend, arrival, buffer_slice(&argument), scopes);
     buffer_finish(&argument);
 }
 
@@ -564,7 +571,7 @@ static void refuse_method(struct arrival *arrival, const char *allowed)
     arrival_answer(arrival, &answer);
 }
 
-void api_begin(struct api *api, struct arrival *arrival)
+void backend_begin(struct backend *backend, struct arrival *arrival)
 {
     const struct request *request = arrival_request(arrival);
     const struct route *route = find_route(request->path);
@@ -574,44 +581,44 @@ void api_begin(struct api *api, struct arrival *arrival)
 
     gateway_count(GATEWAY_API_REQUESTS, 1);
     if (route == NULL) {
-        api_refuse(arrival, 404, NULL, "there is nothing here");
+        backend_refuse(arrival, 404, NULL, "there is nothing here");
     } else if (!slice_is(request->method, route->method)) {
         refuse_method(arrival, route->method);
-    } else if ((scopes = scopes_of(api, request)) < 0) {
-        api_refuse(arrival, 401, NULL, "an API key is required: Authorization: Bearer");
+    } else if ((scopes = scopes_of(backend, request)) < 0) {
+        backend_refuse(arrival, 401, NULL, "an API key is required: Authorization: Bearer");
     } else if (!((uint64_t)scopes & route->scope)) {
-        api_refuse(arrival, 403, NULL, "this key may not do this");
-    } else if (api->gateway->draining) {
-        api_refuse(arrival, 503, NULL, "this gateway is shutting down");
+        backend_refuse(arrival, 403, NULL, "this key may not do this");
+    } else if (backend->gateway->draining) {
+        backend_refuse(arrival, 503, NULL, "this gateway is shutting down");
     } else if (slice_is(request->method, "POST") && (status = check_body(request, &why)) != 0) {
-        api_refuse(arrival, status, NULL, why);
+        backend_refuse(arrival, status, NULL, why);
     } else {
-        run(api, arrival, route, (uint64_t)scopes);
+        run(backend, arrival, route, (uint64_t)scopes);
     }
 }
 
 /* ---- life ---- */
 
-void api_add_scripts(struct bus *bus)
+void backend_add_scripts(struct bus *bus)
 {
-    api_reads_add_scripts(bus);
-    api_control_add_scripts(bus);
+    backend_reads_add_scripts(bus);
+    backend_control_add_scripts(bus);
 }
 
-struct api *api_create(struct gateway *gateway, struct buffer *error)
+struct backend *backend_create(struct gateway *gateway, struct buffer *error)
 {
-    struct api_keys *keys =
-        api_keys_create(gateway->settings.api_keys, gateway->settings.api_keys_file, error);
-    struct api *api;
+    struct backend_keys *keys =
+        backend_keys_create(gateway->settings.api_keys, gateway->settings.api_keys_file, error);
+    struct backend *backend;
 
     if (keys == NULL)
         return NULL;
-    api = xcalloc(1, sizeof(*api));
-    api->gateway = gateway;
-    api->keys = keys;
-    uv_timer_init(gateway->loop, &api->timer);
-    api->timer.data = api;
-    return api;
+    backend = xcalloc(1, sizeof(*backend));
+    backend->gateway = gateway;
+    backend->keys = keys;
+    uv_timer_init(gateway->loop, &backend->timer);
+    backend->timer.data = backend;
+    return backend;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -619,15 +626,15 @@ static void on_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-void api_destroy(struct api **pointer)
+void backend_destroy(struct backend **pointer)
 {
-    struct api *api = *pointer;
+    struct backend *backend = *pointer;
 
-    if (api == NULL)
+    if (backend == NULL)
         return;
     *pointer = NULL;
-    while (api->open)
-        drop(api->open);
-    api_keys_destroy(&api->keys);
-    uv_close((uv_handle_t *)&api->timer, on_closed);
+    while (backend->open)
+        drop(backend->open);
+    backend_keys_destroy(&backend->keys);
+    uv_close((uv_handle_t *)&backend->timer, on_closed);
 }

@@ -1,12 +1,12 @@
 /*
- * What the HTTP API ends: connections, and the tokens they came with. See api.h.
+ * What the HTTP API ends: connections, and the tokens they came with. see backend.h.
  */
 #include "common/embed.h"
 #include "common/identity.h"
 #include "common/user.h"
 #include "common/uid.h"
 #include "common/xalloc.h"
-#include "gateway/api.h"
+#include "gateway/backend.h"
 #include "gateway/uplink.h"
 
 #include <inttypes.h>
@@ -20,7 +20,7 @@
 EMBED(revoke_lua, "gateway/revoke.lua");
 static struct bus_script script = {.name = "revoke", .text = revoke_lua};
 
-void api_control_add_scripts(struct bus *bus)
+void backend_control_add_scripts(struct bus *bus)
 {
     bus_add_script(bus, &script);
 }
@@ -40,11 +40,11 @@ static bool read_target(struct arrival *arrival, const struct json *json, const 
     target->user = json_text(json_member(root, "user"));
     target->other = json_text(json_member(root, other));
     if (!json_member(root, "user") == !json_member(root, other))
-        api_refuse(arrival, 400, "user", "a user is required, or what is to end: one of both");
+        backend_refuse(arrival, 400, "user", "a user is required, or what is to end: one of both");
     else if (json_member(root, "user") && !user_allowed(target->user, true))
-        api_refuse(arrival, 400, "user", "this is no user id");
+        backend_refuse(arrival, 400, "user", "this is no user id");
     else if (json_member(root, other) && json_type(json_member(root, other)) != JSON_STRING)
-        api_refuse(arrival, 400, other, "this must be a string");
+        backend_refuse(arrival, 400, other, "this must be a string");
     else
         return true;
     return false;
@@ -66,12 +66,12 @@ static bool has_credit(struct gateway *gateway, const struct target *target)
     return true;
 }
 
-static void send_disconnect(struct api_call *call, const struct target *target)
+static void send_disconnect(struct backend_call *call, const struct target *target)
 {
-    struct gateway *gateway = api_gateway(call->api);
+    struct gateway *gateway = backend_gateway(call->backend);
     const struct frame frame = {
         .type = FRAME_USER_DISCONNECT,
-        .user_disconnect = {.connection = API_CONNECTION,
+        .user_disconnect = {.connection = BACKEND_CONNECTION,
                             .request = call->number,
                             .user = target->user,
                             .uuid = target->other},
@@ -85,21 +85,21 @@ static void send_disconnect(struct api_call *call, const struct target *target)
     uplink_send_all(gateway->uplink, &frame);
 }
 
-void api_do_disconnect(struct api *api, struct arrival *arrival, struct slice argument,
-                       uint64_t scopes)
+void backend_do_disconnect(struct backend *backend, struct arrival *arrival, struct slice argument,
+                           uint64_t scopes)
 {
-    const struct json *json = api_read_object(arrival);
+    const struct json *json = backend_read_object(arrival);
     struct target target;
-    struct api_call *call;
+    struct backend_call *call;
 
     (void)argument, (void)scopes;
     if (json == NULL || !read_target(arrival, json, "connection_id", &target))
         return;
     if (target.other.length > UUID_TEXT_SIZE) {
-        api_refuse(arrival, 400, "connection_id", "this is no connection's id");
-    } else if (!has_credit(api_gateway(api), &target)) {
-        api_refuse(arrival, 503, NULL, "the service cannot take this now");
-    } else if ((call = api_open(api, arrival))) {
+        backend_refuse(arrival, 400, "connection_id", "this is no connection's id");
+    } else if (!has_credit(backend_gateway(backend), &target)) {
+        backend_refuse(arrival, 503, NULL, "the service cannot take this now");
+    } else if ((call = backend_open(backend, arrival))) {
         call->disconnecting = true;
         send_disconnect(call, &target);
     }
@@ -108,26 +108,26 @@ void api_do_disconnect(struct api *api, struct arrival *arrival, struct slice ar
 /* ---- revoke ---- */
 
 struct revocation {
-    struct gateway *gateway; /* its api is NULL when the process ends */
+    struct gateway *gateway; /* its backend is NULL when the process ends */
     uint64_t number;
 };
 
 static void on_revoked(void *arg, const struct bus_reply *reply)
 {
     struct revocation *revocation = arg;
-    struct api *api = revocation->gateway->api;
-    struct api_call *call = api ? api_find(api, revocation->number) : NULL;
+    struct backend *backend = revocation->gateway->backend;
+    struct backend_call *call = backend ? backend_find(backend, revocation->number) : NULL;
     struct buffer body = {0};
 
     free(revocation);
     if (call == NULL)
         return;
     if (bus_reply_kind(reply) != BUS_INTEGER) {
-        api_fail(call, 503, "the revocation was not written");
+        backend_fail(call, 503, "the revocation was not written");
         return;
     }
     buffer_append_text(&body, "{\"status\":\"revoked\"}");
-    api_answer(call, 200, &body);
+    backend_answer(call, 200, &body);
 }
 
 static int send_revocation(struct gateway *gateway, struct revocation *revocation,
@@ -158,10 +158,11 @@ static int send_revocation(struct gateway *gateway, struct revocation *revocatio
     return result;
 }
 
-static void begin_revocation(struct api *api, struct arrival *arrival, const struct target *target)
+static void begin_revocation(struct backend *backend, struct arrival *arrival,
+                             const struct target *target)
 {
-    struct gateway *gateway = api_gateway(api);
-    struct api_call *call = api_open(api, arrival);
+    struct gateway *gateway = backend_gateway(backend);
+    struct backend_call *call = backend_open(backend, arrival);
     struct revocation *revocation;
     char all[32];
 
@@ -174,7 +175,7 @@ static void begin_revocation(struct api *api, struct arrival *arrival, const str
                         target->user) == 0)
         return;
     free(revocation);
-    api_fail(call, 503, "the message bus is not reachable at the moment");
+    backend_fail(call, 503, "the message bus is not reachable at the moment");
 }
 
 static bool token_id_valid(struct slice id)
@@ -185,16 +186,17 @@ static bool token_id_valid(struct slice id)
     return id.length > 0 && id.length <= TOKEN_ID_MAX;
 }
 
-void api_do_revoke(struct api *api, struct arrival *arrival, struct slice argument, uint64_t scopes)
+void backend_do_revoke(struct backend *backend, struct arrival *arrival, struct slice argument,
+                       uint64_t scopes)
 {
-    const struct json *json = api_read_object(arrival);
+    const struct json *json = backend_read_object(arrival);
     struct target target;
 
     (void)argument, (void)scopes;
     if (json == NULL || !read_target(arrival, json, "token_id", &target))
         return;
     if (target.user.length == 0 && !token_id_valid(target.other))
-        api_refuse(arrival, 400, "token_id", "this is no token's id");
+        backend_refuse(arrival, 400, "token_id", "this is no token's id");
     else
-        begin_revocation(api, arrival, &target);
+        begin_revocation(backend, arrival, &target);
 }

@@ -1,4 +1,4 @@
-#include "gateway/api_message.h"
+#include "gateway/backend_message.h"
 
 #include "common/topic.h"
 #include "common/user.h"
@@ -11,32 +11,32 @@
 #define TTL_MAX_S 1e9
 
 static const char *const targets[] = {
-    [API_TO_TOPIC] = "topic",
-    [API_TO_USER] = "user",
-    [API_TO_GROUP] = "group",
-    [API_TO_EVERYBODY] = "everybody",
+    [BACKEND_TO_TOPIC] = "topic",
+    [BACKEND_TO_USER] = "user",
+    [BACKEND_TO_GROUP] = "group",
+    [BACKEND_TO_EVERYBODY] = "everybody",
 };
 
-static int blame(struct api_fault *fault, const char *field, const char *message)
+static int blame(struct backend_fault *fault, const char *field, const char *message)
 {
-    *fault = (struct api_fault){field, message};
+    *fault = (struct backend_fault){field, message};
     return -EINVAL;
 }
 
-void api_message_finish(struct api_message *message)
+void backend_message_finish(struct backend_message *message)
 {
     buffer_finish(&message->body);
     buffer_finish(&message->chat);
 }
 
-bool api_id_valid(struct slice id)
+bool backend_id_valid(struct slice id)
 {
     return id.length > 0 && id.length <= ID_MAX;
 }
 
 /* ---- to whom ---- */
 
-static bool read_topic(struct api_message *message, const struct json_value *value)
+static bool read_topic(struct backend_message *message, const struct json_value *value)
 {
     message->address = json_text(value);
     return json_type(value) == JSON_STRING && topic_valid(message->address) &&
@@ -44,13 +44,13 @@ static bool read_topic(struct api_message *message, const struct json_value *val
 }
 
 /* A number names the user of the same digits. */
-static bool read_user(struct api_message *message, const struct json_value *value)
+static bool read_user(struct backend_message *message, const struct json_value *value)
 {
     message->address = json_text(value);
     return message->address.data && user_allowed(message->address, true);
 }
 
-static bool read_group(struct api_message *message, const struct json_value *value)
+static bool read_group(struct backend_message *message, const struct json_value *value)
 {
     static const char prefix[] = "group:";
     struct slice group = json_text(value);
@@ -64,25 +64,25 @@ static bool read_group(struct api_message *message, const struct json_value *val
     return group.length > 0 && group.length <= USER_ID_MAX;
 }
 
-static bool read_everybody(struct api_message *message, const struct json_value *value)
+static bool read_everybody(struct backend_message *message, const struct json_value *value)
 {
     (void)message;
     return json_is_true(value);
 }
 
-static bool (*const target_readers[])(struct api_message *, const struct json_value *) = {
-    [API_TO_TOPIC] = read_topic,
-    [API_TO_USER] = read_user,
-    [API_TO_GROUP] = read_group,
-    [API_TO_EVERYBODY] = read_everybody,
+static bool (*const target_readers[])(struct backend_message *, const struct json_value *) = {
+    [BACKEND_TO_TOPIC] = read_topic,
+    [BACKEND_TO_USER] = read_user,
+    [BACKEND_TO_GROUP] = read_group,
+    [BACKEND_TO_EVERYBODY] = read_everybody,
 };
 
-static int read_target(const struct json_value *root, struct api_message *message,
-                       struct api_fault *fault)
+static int read_target(const struct json_value *root, struct backend_message *message,
+                       struct backend_fault *fault)
 {
     const struct json_value *value = NULL;
 
-    for (int i = API_TO_TOPIC; i <= API_TO_EVERYBODY; i++) {
+    for (int i = BACKEND_TO_TOPIC; i <= BACKEND_TO_EVERYBODY; i++) {
         const struct json_value *candidate = json_member(root, targets[i]);
 
         if (candidate == NULL)
@@ -90,7 +90,7 @@ static int read_target(const struct json_value *root, struct api_message *messag
         if (value)
             return blame(fault, targets[i], "only one of topic, user, group and everybody");
         value = candidate;
-        message->target = (enum api_target)i;
+        message->target = (enum backend_target)i;
     }
     if (value == NULL)
         return blame(fault, "topic", "one of topic, user, group and everybody is required");
@@ -101,8 +101,8 @@ static int read_target(const struct json_value *root, struct api_message *messag
 
 /* ---- what both have ---- */
 
-static int read_id(const struct json_value *root, struct api_message *message,
-                   struct api_fault *fault)
+static int read_id(const struct json_value *root, struct backend_message *message,
+                   struct backend_fault *fault)
 {
     const struct json_value *value = json_member(root, "id");
     const char *name = value ? "id" : "idempotency_key";
@@ -110,17 +110,17 @@ static int read_id(const struct json_value *root, struct api_message *message,
     if (value == NULL)
         value = json_member(root, name);
     message->id = json_text(value);
-    if (value && (json_type(value) != JSON_STRING || !api_id_valid(message->id)))
+    if (value && (json_type(value) != JSON_STRING || !backend_id_valid(message->id)))
         return blame(fault, name, "an id is a string of 1 to 128 bytes");
     return 0;
 }
 
-static int read_from(const struct json_value *root, struct api_message *message,
-                     struct api_fault *fault)
+static int read_from(const struct json_value *root, struct backend_message *message,
+                     struct backend_fault *fault)
 {
     const struct json_value *value = json_member(root, "from");
 
-    message->from = slice_text(API_SENDER);
+    message->from = slice_text(BACKEND_SENDER);
     if (value == NULL)
         return 0;
     message->from = json_text(value);
@@ -129,8 +129,8 @@ static int read_from(const struct json_value *root, struct api_message *message,
     return 0;
 }
 
-static int read_ttl(const struct json_value *root, struct api_message *message,
-                    struct api_fault *fault)
+static int read_ttl(const struct json_value *root, struct backend_message *message,
+                    struct backend_fault *fault)
 {
     const struct json_value *value = json_member(root, "ttl");
     double seconds;
@@ -144,8 +144,8 @@ static int read_ttl(const struct json_value *root, struct api_message *message,
     return 0;
 }
 
-static int read_priority(const struct json_value *root, struct api_message *message,
-                         struct api_fault *fault)
+static int read_priority(const struct json_value *root, struct backend_message *message,
+                         struct backend_fault *fault)
 {
     const struct json_value *value = json_member(root, "priority");
 
@@ -155,12 +155,12 @@ static int read_priority(const struct json_value *root, struct api_message *mess
     return 0;
 }
 
-static int read_common(const struct json_value *root, struct api_message *message,
-                       struct api_fault *fault)
+static int read_common(const struct json_value *root, struct backend_message *message,
+                       struct backend_fault *fault)
 {
     int result;
 
-    *message = (struct api_message){0};
+    *message = (struct backend_message){0};
     if (json_type(root) != JSON_OBJECT)
         return blame(fault, NULL, "the body must be a JSON object");
     result = read_target(root, message, fault);
@@ -176,7 +176,8 @@ static int read_common(const struct json_value *root, struct api_message *messag
 /* ---- publish ---- */
 
 /* {"message", "attachments"?}: what every protocol can show. */
-static int read_text(const struct json *json, struct api_message *message, struct api_fault *fault)
+static int read_text(const struct json *json, struct backend_message *message,
+                     struct backend_fault *fault)
 {
     const struct json_value *root = json_root(json);
     const struct json_value *attachments = json_member(root, "attachments");
@@ -195,7 +196,8 @@ static int read_text(const struct json *json, struct api_message *message, struc
     return 0;
 }
 
-static int read_body(const struct json *json, struct api_message *message, struct api_fault *fault)
+static int read_body(const struct json *json, struct backend_message *message,
+                     struct backend_fault *fault)
 {
     const struct json_value *root = json_root(json);
     struct slice payload = json_member_raw(json, root, "payload");
@@ -208,8 +210,8 @@ static int read_body(const struct json *json, struct api_message *message, struc
     return 0;
 }
 
-int api_message_read_publish(const struct json *json, struct api_message *message,
-                             struct api_fault *fault)
+int backend_message_read_publish(const struct json *json, struct backend_message *message,
+                                 struct backend_fault *fault)
 {
     const struct json_value *root = json_root(json);
     const struct json_value *metadata = json_member(root, "metadata");
@@ -225,8 +227,8 @@ int api_message_read_publish(const struct json *json, struct api_message *messag
 
 /* ---- notify ---- */
 
-int api_message_read_notify(const struct json *json, struct api_message *message,
-                            struct api_fault *fault)
+int backend_message_read_notify(const struct json *json, struct backend_message *message,
+                                struct backend_fault *fault)
 {
     static const char *const skip[] = {
         "topic", "user",     "group", "everybody", "id", "idempotency_key",
@@ -237,7 +239,7 @@ int api_message_read_notify(const struct json *json, struct api_message *message
 
     if (result < 0)
         return result;
-    if (message->target == API_TO_GROUP)
+    if (message->target == BACKEND_TO_GROUP)
         return blame(fault, "group", "notifications go to a user, a topic or everybody");
     if (json_member(root, "from"))
         return blame(fault, "from", "notifications are the server's");
