@@ -2,7 +2,7 @@
  * What must always be true of a partition's state in memory: run by tests after each step. See
  * engine.h.
  */
-#include "router/state.h"
+#include "router/events.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +65,41 @@ static void check_window(const struct user *user)
     }
 }
 
+static void check_follower(const struct user *user, const struct connection *connection)
+{
+    bool follows = connection->flags & CONNECTION_FLAG_FOLLOWING;
+    bool behind = connection->flags & CONNECTION_BEHIND;
+
+    must(connection->user == user, "follower belongs to its user", user);
+    must(connection_find(connection->gateway, connection->id) == connection,
+         "follower is in its gateway", user);
+    must(!follows || user->chat, "followed and not marked", user);
+    must(!follows || behind || connection->event == user->event_newest,
+         "a live follower has all events", user);
+    must(!behind || connection->event < user->event_newest, "behind and has all events", user);
+    /* One that is behind waits for something, or stays behind for ever. */
+    must(behind == (connection->wants_page || connection->waits_written || connection->ticket),
+         "a follower waits if it is behind", user);
+}
+
+/* Returns how many of them make him present. */
+static size_t check_followers(const struct user *user)
+{
+    const struct connection *connection;
+    size_t count = 0, visible = 0;
+
+    LIST_FOREACH(connection, &user->followers, of_user)
+    {
+        check_follower(user, connection);
+        count++;
+        visible += !(connection->flags & CONNECTION_FLAG_HIDDEN);
+    }
+    must(count == user->follower_count, "follower_count", user);
+    must(user->event_oldest <= user->event_newest + 1, "oldest event above the newest", user);
+    must(!user->draining || user->connection_count == 0, "drained while somebody gets it", user);
+    return visible;
+}
+
 static void check_connections(const struct user *user)
 {
     const struct connection *connection;
@@ -80,6 +115,7 @@ static void check_connections(const struct user *user)
         visible += !(connection->flags & CONNECTION_FLAG_HIDDEN);
     }
     must(count == user->connection_count && acks == user->ack_count, "connection_count", user);
+    visible += check_followers(user);
     must(visible == user->visible_count, "visible_count", user);
     must(visible == 0 || user->status != PRESENCE_OFFLINE, "connected and offline", user);
     must(visible == 0 || user->grace_ms == 0, "connected and on grace", user);

@@ -14,7 +14,7 @@
 /* Chats in one user's list. */
 #define CHATS_KEPT 10000
 
-/* The first event of a day: tells which events are older than the log keeps. */
+/* The first event of a day that had any: tells which are older than the log keeps. */
 struct event_day {
     uint64_t day, event;
 };
@@ -75,16 +75,14 @@ void events_age(struct engine *engine, struct user *user)
 {
     size_t gone = 0;
 
-    /* What came before the first event of a day that is past is past too. */
     while (gone < user->event_day_count &&
-           user->event_days[gone].day * DAY_MS + engine->limits.mailbox_ms <= engine->now_ms)
+           (user->event_days[gone].day + 1) * DAY_MS + engine->limits.mailbox_ms <= engine->now_ms)
         gone++;
     if (gone == 0)
         return;
-    trim_to(engine, user, user->event_days[gone - 1].event);
-    /* The last of them still tells when the events behind it began. */
-    gone--;
     user->event_day_count -= gone;
+    trim_to(engine, user,
+            user->event_day_count ? user->event_days[gone].event : user->event_newest + 1);
     memmove(user->event_days, user->event_days + gone,
             user->event_day_count * sizeof(*user->event_days));
 }
@@ -142,6 +140,20 @@ void events_write_record(struct engine *engine, struct user *user)
     u64_pair(effects, "event_first", user->event_oldest);
     text_pair(effects, "event_days", buffer_slice(&days));
     buffer_finish(&days);
+}
+
+void events_forget(struct engine *engine, struct user *user)
+{
+    static const char *const keys[] = {"events", "chats", "sent"};
+
+    follow_stop_draining(engine, user);
+    user->chat = false;
+    user->event_newest = 0;
+    user->event_oldest = 1;
+    user->event_day_count = 0;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        effects_open(engine->effects, EFFECT_DEL,
+                     effects_key(engine->effects, keys[i], user_slice(user)), 0);
 }
 
 void events_load_days(struct user *user, struct slice days)

@@ -26,6 +26,8 @@ void events_forward(struct engine *, struct frame_post_forwarded *);
 /* His fields in `user:<id>`. */
 size_t events_record_pairs(void);
 void events_write_record(struct engine *, struct user *);
+/* Nothing of them stays (of a guest who is gone). */
+void events_forget(struct engine *, struct user *);
 void events_load_days(struct user *, struct slice days);
 void chats_add(struct engine *, struct user *, struct slice chat, uint64_t at_ms);
 void chats_remove(struct engine *, struct user *, struct slice chat);

@@ -167,10 +167,10 @@ static void write_record(struct engine *engine, struct user *user)
     size_t pairs = (user->record_changed ? 3 : 0) + (user->mailbox_changed ? 2 : 0) +
                    (user->events_changed ? events_record_pairs() : 0);
 
-    if (user->guest && user->connection_count == 0 && user->status == PRESENCE_OFFLINE) {
+    if (user->guest && user->connection_count + user->follower_count == 0 &&
+        user->status == PRESENCE_OFFLINE) {
         effects_open(effects, EFFECT_DEL, key, 0);
-        if (user->events_changed)
-            events_write_record(engine, user);
+        events_forget(engine, user);
         user->record_changed = user->mailbox_changed = user->events_changed = false;
         return;
     }
@@ -186,7 +186,9 @@ static void write_record(struct engine *engine, struct user *user)
         u64_field(effects, "mailbox", user->mailbox_count);
         u64_field(effects, "mailbox_bytes", user->mailbox_bytes);
     }
-    user->record_changed = user->mailbox_changed = false;
+    if (user->events_changed)
+        events_write_record(engine, user);
+    user->record_changed = user->mailbox_changed = user->events_changed = false;
 }
 
 /* Whether some output stream still holds an entry that seen must keep from being taken for
