@@ -42,13 +42,15 @@ def test_patterns_and_leaving(open_stack):
     alice, bob, channel = open_stack.users("alice", "bob", "channel")
     sender, reader = Messenger(open_stack, alice), Messenger(open_stack, bob, gateway=1)
     reader.subscribe(f"{channel}.*", f"{channel}.a")
-    sender.send({"id": 1, "channel": f"{channel}.a", "text": "once"},
-                {"id": 2, "channel": f"{channel}.b", "text": "b"})
+    sender.send({"id": 1, "channel": f"{channel}.a", "text": "once"})
+    reader.await_texts("once")
+    sender.send({"id": 2, "channel": f"{channel}.b", "text": "b"})
     reader.await_texts("once", "b")
     assert reader.unsubscribe(f"{channel}.*", "never.had") == {"unsubscribed": [f"{channel}.*"]}
     sender.send({"id": 3, "channel": f"{channel}.b", "text": "gone"},
                 {"id": 4, "channel": f"{channel}.a", "text": "a"})
-    sender.sent(3), sender.sent(4)
+    for id in (3, 4):
+        sender.sent(id)
     reader.await_texts("once", "b", "a")
     assert reader.unsubscribe("never.had") == {"unsubscribed": []}
 
