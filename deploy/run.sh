@@ -5,6 +5,8 @@
 #   deploy/run.sh [DIRECTORY OF THE BINARIES]
 #   ROUTERS=1 GATEWAYS=2    how many of each
 #   TRUNKLINE_*             goes on to every process; with TRUNKLINE_REDIS no Redis is started
+#   TRUNKLINE_OPEN_IDENTITY on unless it is set: /messaging and /simple believe names, as their
+#                           sources do; for a machine of one's own
 #
 # Data, logs and the passwords of alice and bob stay in var/, so that a second run goes on.
 #
@@ -15,6 +17,7 @@ if [ "${1:-}" != --signals-reset ]; then
     exec env --default-signal=INT,TERM "$PWD/deploy/run.sh" --signals-reset "$@"
 fi
 bin=${2:-build/release}
+export TRUNKLINE_OPEN_IDENTITY=${TRUNKLINE_OPEN_IDENTITY:-on}
 routers=${ROUTERS:-1}
 gateways=${GATEWAYS:-2}
 ready_within=30    # seconds
