@@ -1,7 +1,8 @@
 #include "gateway/protocol.h"
 
-#include "gateway/protocols/messaging.h"
+#include "gateway/protocols/callie.h"
 #include "gateway/protocols/chat.h"
+#include "gateway/protocols/messaging.h"
 #include "gateway/protocols/realtime.h"
 #include "gateway/protocols/simple.h"
 
@@ -16,6 +17,7 @@ const struct protocol *const protocols[] = {
     &protocol_chat,
     &protocol_realtime,
     &protocol_simple,
+    &protocol_callie,
 #ifdef PROTOCOL_MORE
     &PROTOCOL_MORE,
 #endif

@@ -302,7 +302,8 @@ void handshake_accept(struct handshake *handshake, struct identity *identity, ui
     fake.refused_status = 0;
     fake.answered = true;
     fake.accepted_flags = flags;
-    snprintf(fake.accepted_user, sizeof(fake.accepted_user), "%s", identity->user);
+    snprintf(fake.accepted_user, sizeof(fake.accepted_user), "%s",
+             identity->user ? identity->user : "");
     snprintf(fake.accepted_slot, sizeof(fake.accepted_slot), "%.*s", (int)slot.length,
              slot.length ? slot.data : "");
     identity_finish(identity);
@@ -333,6 +334,23 @@ static inline void fake_start(uint32_t partitions)
     fake.token_user = "alice";
 }
 
+static void fake_set_user(struct session *session, char *user)
+{
+    session->identity.user = user;
+    session->identity.expires_at = INT64_MAX / 2000;
+    session->user = slice_text(user);
+    session->partition = partition_of(&fake.gateway.deployment, session->user);
+    admission_join(session);
+}
+
+void session_identify(struct session *session, struct identity *identity)
+{
+    fake_set_user(session, identity->user);
+    session->identity = *identity;
+    *identity = (struct identity){0};
+}
+
+/* user: NULL while it is not known. */
 static inline struct session *fake_session(uint64_t id, const char *user,
                                            const struct protocol *protocol)
 {
@@ -348,12 +366,10 @@ static inline struct session *fake_session(uint64_t id, const char *user,
     session->gateway = &fake.gateway;
     session->protocol = protocol;
     session->state = SESSION_OPEN;
-    session->identity.user = xstrdup(user);
-    session->identity.expires_at = INT64_MAX / 2000;
-    session->user = slice_text(session->identity.user);
-    session->partition = partition_of(&fake.gateway.deployment, session->user);
+    session->partition = SESSION_NOWHERE;
     session->protocol_state = xcalloc(1, protocol->state_size + 1);
-    admission_join(session);
+    if (user)
+        fake_set_user(session, xstrdup(user));
     return session;
 }
 
