@@ -249,7 +249,6 @@ static void to_everybody(const struct callie_payload *payload)
                           .topic = topic,
                           .id = payload->message_id,
                           .retry = 1,
-                          .matches = 1,
                           .protocol = FRAME_PROTOCOL_CALLIE,
                           .content = CONTENT_JSON},
     };
