@@ -132,5 +132,6 @@ void engine_check(const struct engine *engine)
         pending += user->pending_count;
     }
     rooms_check(engine);
+    history_check(engine);
     must(pending == engine->pending_count, "the engine's pending_count", NULL);
 }

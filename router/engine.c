@@ -33,6 +33,7 @@ struct engine *engine_create(const struct deployment *deployment, uint32_t parti
     TAILQ_INIT(&engine->readers);
     TAILQ_INIT(&engine->drains);
     engine->conversations = conversations_create();
+    TAILQ_INIT(&engine->histories_by_use);
     return engine;
 }
 
@@ -45,6 +46,7 @@ void engine_destroy(struct engine **engine)
     claims_destroy(*engine);
     rooms_destroy(*engine);
     conversations_destroy(*engine);
+    history_destroy(*engine);
     fanout_destroy(*engine);
     pattern_trie_destroy(&(*engine)->pattern_trie);
     recent_destroy(&(*engine)->recent);
@@ -80,6 +82,8 @@ void engine_begin(struct engine *engine, uint64_t epoch, uint64_t commit, struct
     if (now_ms > engine->now_ms)
         engine->now_ms = now_ms;
     engine->key_sources = engine->key_gateways = engine->key_seen = engine->key_timers = 0;
+    engine->key_histories = 0;
+    history_begin(engine);
 }
 
 /* ---- the frames of a gateway: one small handler for each ---- */
@@ -211,6 +215,12 @@ static void on_members_ask(struct engine *engine, struct gateway *gateway,
                            const struct frame *frame)
 {
     rooms_on_ask(engine, gateway, &frame->members_ask);
+}
+
+static void on_topic_mark_ask(struct engine *engine, struct gateway *gateway,
+                              const struct frame *frame)
+{
+    history_on_ask(engine, gateway, frame->topic_mark_ask.topic);
 }
 
 static void on_topic_publish(struct engine *engine, struct gateway *gateway,
@@ -362,6 +372,7 @@ static const struct frame_handler frame_handlers[] = {
     {FRAME_PRESENCE_WATCH, on_presence_watch},
     {FRAME_MEMBER_COUNT, on_member_count},
     {FRAME_MEMBERS_ASK, on_members_ask},
+    {FRAME_TOPIC_MARK_ASK, on_topic_mark_ask},
     {FRAME_TOPIC_PUBLISH, on_topic_publish},
     {FRAME_DIRECT_MESSAGE, on_direct_message},
     {FRAME_PRESENCE_SET, on_presence_set},
@@ -518,6 +529,7 @@ size_t engine_finish(struct engine *engine)
     users_finish(engine);
     rooms_finish(engine);
     claims_expire(engine);
+    history_finish(engine);
     recent_finish(engine);
     gateways_finish(engine);
     forward_finish(engine);

@@ -21,12 +21,17 @@
 
 struct engine;
 
+struct history_rules;
+
 struct engine_limits {
     uint64_t gateway_death_ms;
     uint64_t presence_grace_ms;
     uint64_t mailbox_messages, mailbox_bytes, mailbox_ms;
     uint64_t user_connections;
     uint64_t window_messages, window_bytes;
+    const struct history_rules *history; /* NULL: none */
+    uint64_t history_bytes;              /* of one topic */
+    uint64_t history_topics;             /* of the partition */
     uint64_t output_bytes; /* unconfirmed bytes in one gateway's output before durable messages wait
                               in mailboxes */
     uint64_t conversation_messages, group_members, events;
@@ -56,6 +61,10 @@ void engine_load_connection(struct engine *, struct slice gateway, struct slice 
                             struct slice value);
 void engine_load_subscription(struct engine *, struct slice gateway, struct slice field,
                               struct slice value);
+/* Epochs of histories are raised to this one: that of the take that found another Redis, or one
+ * that was rolled back. Before the histories. */
+void engine_load_history_floor(struct engine *, uint64_t epoch);
+void engine_load_history(struct engine *, struct slice topic, struct slice value);
 void engine_load_seen(struct engine *, struct slice user, struct slice number);
 void engine_load_timer(struct engine *, struct slice member, uint64_t due_ms);
 void engine_load_recent(struct engine *, struct number entry, struct slice frames);

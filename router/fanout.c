@@ -196,6 +196,8 @@ void fanout_on_count(struct engine *engine, struct gateway *gateway, struct slic
                      uint64_t connections)
 {
     fanout_set_count(engine, gateway, topic, connections);
+    if (connections)
+        history_on_count(engine, gateway, topic);
     write_count(engine, gateway, '=', topic, connections);
 }
 
@@ -307,6 +309,7 @@ static uint64_t publish_message(struct engine *engine, struct gateway *publisher
                                       .metadata = publish->metadata}},
     };
 
+    history_on_publish(engine, publisher, publish, &publication.message.topic_message);
     for (size_t i = 0; i < exact->count; i++)
         send_to(&publication, exact->items[i].gateway,
                 exact->items[i].connections + shares_of(wild, exact->items[i].gateway));

@@ -102,6 +102,16 @@ void engine_load_subscription(struct engine *engine, struct slice id, struct sli
     }
 }
 
+void engine_load_history_floor(struct engine *engine, uint64_t epoch)
+{
+    engine->history_floor = epoch;
+}
+
+void engine_load_history(struct engine *engine, struct slice topic, struct slice value)
+{
+    history_load(engine, topic, value);
+}
+
 void engine_load_seen(struct engine *engine, struct slice id, struct slice text)
 {
     struct user *user = user_get(engine, id);
@@ -276,5 +286,6 @@ void engine_load_finish(struct engine *engine, uint64_t now_ms)
             source->forget_ms = now_ms + SOURCE_KEPT_MS;
     }
     rooms_load_finish(engine);
+    history_load_finish(engine);
     engine->loading = false;
 }

@@ -95,6 +95,12 @@ static void on_seen(struct load *load, const struct bus_reply *reply)
     engine_load_seen(load->partition->engine, user, number);
 }
 
+static void on_histories(struct load *load, const struct bus_reply *reply)
+{
+    EACH_PAIR(reply, topic, value)
+    engine_load_history(load->partition->engine, topic, value);
+}
+
 static void on_timers(struct load *load, const struct bus_reply *reply)
 {
     EACH_PAIR(reply, member, score)
@@ -198,6 +204,7 @@ static void stage_names(struct partition *partition)
 
     ask_key(partition, "sources", nobody, "HGETALL", none, on_sources);
     ask_key(partition, "seen", nobody, "HGETALL", none, on_seen);
+    ask_key(partition, "histories", nobody, "HGETALL", none, on_histories);
     ask_key(partition, "timers", nobody, "ZRANGE", scores, on_timers);
     ask_key(partition, "recent", nobody, "XRANGE", all, on_recent);
     ask_key(partition, "gateways", nobody, "HGETALL", none, on_gateways);

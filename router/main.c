@@ -8,6 +8,7 @@
 #include "common/process.h"
 #include "common/uid.h"
 #include "common/xalloc.h"
+#include "router/history_rules.h"
 #include "router/ownership.h"
 #include "router/partition.h"
 #include "router/reader.h"
@@ -116,6 +117,8 @@ static void on_info(void *arg, const struct bus_reply *reply)
     if (at != NULL)
         snprintf(router->run_id, sizeof(router->run_id), "%.*s", (int)strcspn(at + 7, "\r\n"),
                  at + 7);
+    else if (reply != NULL)
+        snprintf(router->run_id, sizeof(router->run_id), "unknown");
     free(copy);
 }
 
@@ -131,6 +134,7 @@ static void on_down(struct process *process, const char *reason)
 {
     struct router_process *self = (struct router_process *)process;
 
+    self->router.run_id[0] = '\0';
     for (uint32_t p = 0; self->router.partitions && p < self->router.deployment.partitions; p++)
         partition_drop(self->router.partitions[p], reason);
 }
@@ -165,6 +169,7 @@ static void on_finish(struct process *process)
     for (uint32_t p = 0; router->partitions && p < router->deployment.partitions; p++)
         partition_destroy(&router->partitions[p]);
     free(router->partitions);
+    history_rules_destroy(&router->history);
 }
 
 static int on_start(struct process *process, struct buffer *error)
@@ -177,6 +182,13 @@ static int on_start(struct process *process, struct buffer *error)
     router->bus = process->bus;
     snprintf(router->name, sizeof(router->name), "%s", process->name);
     snprintf(router->id, sizeof(router->id), "%s-%016" PRIx64, process->name, uid_random64());
+    router->history = history_rules_create(router->settings.history);
+    if (router->history == NULL) {
+        buffer_append_text(error,
+                           "TRUNKLINE_HISTORY: must be pattern:messages, separated by commas "
+                           "(1 to 100000 messages)");
+        return -1;
+    }
     partitions_add_scripts(process->bus);
     ownership_add_scripts(process->bus);
     if (router->settings.metrics_listen[0] == '\0')

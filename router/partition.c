@@ -29,6 +29,7 @@ static struct bus_script release_script = {.name = "release", .text = release_lu
 /* Users kept in memory whom nobody needs just now. */
 #define IDLE_USERS 10000
 #define RETRY_MS 100
+#define HISTORY_TOPICS 10000
 #define PAGE_FIELDS 16
 
 void partitions_add_scripts(struct bus *bus)
@@ -211,6 +212,8 @@ static struct engine_limits limits_of(const struct settings *settings)
         .user_connections = (uint64_t)settings->user_connections,
         .window_messages = (uint64_t)settings->window_messages,
         .window_bytes = (uint64_t)settings->window_bytes,
+        .history_bytes = (uint64_t)settings->history_bytes,
+        .history_topics = HISTORY_TOPICS,
         .output_bytes = (uint64_t)settings->output_bytes,
         .conversation_messages = (uint64_t)settings->conversation_messages,
         .group_members = (uint64_t)settings->group_members,
@@ -247,7 +250,10 @@ static void on_taken(void *arg, const struct bus_reply *reply)
     partition->read_position = partition->position;
     partition->first_commit = true;
     limits = limits_of(&partition->router->settings);
+    limits.history = partition->router->history;
     partition->engine = engine_create(&partition->router->deployment, partition->number, &limits);
+    engine_load_history_floor(partition->engine,
+                              strtoull(bus_reply_text(bus_reply_at(reply, 5)).data, NULL, 10));
     partition_load(partition);
 }
 
@@ -259,7 +265,8 @@ void partition_take(struct partition *partition)
     char lease_ms[24];
     struct slice argv[5];
 
-    if (partition->state != PARTITION_FREE)
+    /* Which Redis it is must be known: the state says under which it was written. */
+    if (partition->state != PARTITION_FREE || router->run_id[0] == '\0')
         return;
     partition->generation++;
     partition->state = PARTITION_TAKING;

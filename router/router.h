@@ -20,6 +20,7 @@ struct router {
     char name[64];   /* of the process */
     char id[96];     /* holder of leases: the name, '-', 16 hex digits; a new one each start */
     char run_id[64]; /* of the Redis that is connected */
+    struct history_rules *history;
     struct bus *bus; /* commits, loads, leases; never blocked */
     struct reader *reader;
     struct ownership *ownership;

@@ -184,6 +184,7 @@ struct user {
 TAILQ_HEAD(user_list, user);
 
 TAILQ_HEAD(member_list, member);
+TAILQ_HEAD(history_list, history);
 
 struct engine {
     const struct deployment *deployment;
@@ -216,6 +217,10 @@ struct engine {
     struct user_list drains;         /* want a page of the mailbox that goes into dialogs */
     size_t draining;                 /* users */
     uint64_t tickets;                /* of pages that were asked for */
+    struct history *histories;             /* hash by topic */
+    struct history_list histories_by_use;  /* the oldest first */
+    uint64_t history_floor, history_birth; /* epochs: of the last roll-back, of new ones */
+    uint64_t history_bytes;
     struct recent *recent;
     struct forwards *forwards;
     struct user_list remembered; /* users with a seen number */
@@ -229,7 +234,8 @@ struct engine {
     struct effects *effects;
     struct user_list changed;
     bool first_commit; /* of this take: each gateway gets an entry */
-    uint32_t key_sources, key_gateways, key_seen, key_timers; /* 0: not named in this commit */
+    uint32_t key_sources, key_gateways, key_seen, key_timers,
+        key_histories; /* 0: not named in this commit */
 };
 
 static inline struct slice user_slice(const struct user *user)
@@ -428,6 +434,20 @@ void shares_remove(struct shares *, const struct gateway *);
 void shares_set(struct shares *, struct gateway *, uint64_t connections);
 uint64_t shares_of(const struct shares *, const struct gateway *);
 void shares_clear(struct shares *);
+
+/* ---- history.c: topics that keep their last messages ---- */
+void history_begin(struct engine *);
+/* Keeps it, if the topic does, and says where in *message. */
+void history_on_publish(struct engine *, const struct gateway *, const struct frame_topic_publish *,
+                        struct frame_topic_message *message);
+/* Tells a gateway that counts connections of the topic, or asks, where the history is. */
+void history_on_count(struct engine *, struct gateway *, struct slice topic);
+void history_on_ask(struct engine *, struct gateway *, struct slice topic);
+void history_finish(struct engine *);
+void history_load(struct engine *, struct slice topic, struct slice value);
+void history_load_finish(struct engine *);
+void history_destroy(struct engine *);
+void history_check(const struct engine *);
 
 /* ---- rooms.c: topics that know their members ---- */
 void rooms_on_count(struct engine *, struct gateway *, const struct frame_member_count *);

@@ -32,6 +32,8 @@ struct engine_world {
     bool first, tick_sent, hold_pages;
     STAILQ_HEAD(, world_page) pages;
     size_t malformed;
+    bool rolled_back;
+    uint64_t history_floor;
 };
 
 const struct deployment *world_deployment(void)
@@ -247,6 +249,9 @@ static void stage_names(struct engine_world *world)
     fields = model_store_hash(world->store, "sources", none, &count);
     for (size_t i = 0; i < count; i++)
         engine_load_source(world->engine, fields[i].name, fields[i].value);
+    fields = model_store_hash(world->store, "histories", none, &count);
+    for (size_t i = 0; i < count; i++)
+        engine_load_history(world->engine, fields[i].name, fields[i].value);
     fields = model_store_hash(world->store, "seen", none, &count);
     for (size_t i = 0; i < count; i++)
         engine_load_seen(world->engine, fields[i].name, fields[i].value);
@@ -293,6 +298,10 @@ void world_take(struct engine_world *world)
     world->position = taken.position;
     world->first = true;
     world->engine = engine_create(world->deployment, world->partition, &world->limits);
+    if (world->rolled_back)
+        world->history_floor = world->epoch;
+    world->rolled_back = false;
+    engine_load_history_floor(world->engine, world->history_floor);
     stage_names(world);
     engine_each_gateway(world->engine, load_output, world);
     engine_load_users(world->engine, fetch_user, world);
@@ -426,6 +435,11 @@ struct model_commit *world_turn(struct engine_world *world, size_t entries, bool
     engine_check(world->engine);
     return model_commit_create(world->effects, world->epoch, world->commit,
                                applied ? &world->position : NULL);
+}
+
+void world_roll_back(struct engine_world *world)
+{
+    world->rolled_back = true;
 }
 
 void world_set_ahead(struct engine_world *world, uint64_t ahead_ms)

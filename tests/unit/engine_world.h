@@ -48,6 +48,8 @@ void world_settle(struct engine_world *);
 void worlds_settle(struct engine_world *const *, size_t count);
 /* Sends a TICK, if the engine wants one now. Returns whether it did. */
 bool world_tick(struct engine_world *);
+/* The next take finds another Redis process than the last one. */
+void world_roll_back(struct engine_world *);
 /* The router's idea of Redis's time is ahead of it by so much. */
 void world_set_ahead(struct engine_world *, uint64_t ahead_ms);
 /* How many entries of the turns so far were no frames. */
