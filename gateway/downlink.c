@@ -118,6 +118,12 @@ static void on_synced(struct gateway *gateway, uint32_t partition, const struct 
     topics_on_synced(gateway->topics, partition, frame->subscription_synced.request);
 }
 
+static void on_topic_mark(struct gateway *gateway, uint32_t partition, const struct frame *frame)
+{
+    (void)partition;
+    topics_on_mark(gateway->topics, &frame->topic_mark);
+}
+
 static void on_presence(struct gateway *gateway, uint32_t partition, const struct frame *frame)
 {
     topics_on_presence(gateway->topics, partition, &frame->presence_state);
@@ -233,6 +239,7 @@ static const struct handler {
     {FRAME_SIGNAL_DELIVERY, true, on_signal},
     {FRAME_OUTPUT_HEAD, false, on_head},
     {FRAME_SUBSCRIPTION_SYNCED, true, on_synced},
+    {FRAME_TOPIC_MARK, true, on_topic_mark},
     {FRAME_PRESENCE_STATE, true, on_presence},
     {FRAME_REQUEST_REFUSED, true, on_request_refused},
     {FRAME_CONNECTION_REFUSED, true, on_connection_refused},

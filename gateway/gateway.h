@@ -25,6 +25,7 @@ struct gateway {
     struct deliveries *deliveries;
     struct topics *topics;
     struct rooms *rooms;
+    struct histories *histories;
     struct sessions *sessions;
     struct verifier *verifier;
     struct listener *listener;

@@ -10,6 +10,7 @@
 #include "gateway/downlink.h"
 #include "gateway/extensions.h"
 #include "gateway/gateway.h"
+#include "gateway/history.h"
 #include "gateway/listener.h"
 #include "gateway/query.h"
 #include "gateway/password_check.h"
@@ -90,6 +91,7 @@ static int on_start(struct process *process, struct buffer *error)
     snprintf(gateway->id, sizeof(gateway->id), "%s-%016" PRIx64, gateway->name, gateway->bits);
     uplink_add_script(gateway->bus);
     queries_add_scripts(gateway->bus);
+    histories_add_script(gateway->bus);
     extensions_add_script(gateway->bus);
     backend_add_scripts(gateway->bus);
     raise_descriptor_limit(&gateway->settings);
@@ -119,6 +121,7 @@ static int on_ready(struct process *process, struct buffer *error)
     if (gateway->verifier == NULL)
         return -1;
     gateway->uplink = uplink_create(gateway);
+    gateway->histories = histories_create(gateway);
     gateway->topics = topics_create(gateway);
     gateway->rooms = rooms_create(gateway);
     gateway->claims = claims_create(gateway);
@@ -195,6 +198,7 @@ static void on_finish(struct process *process)
     claims_destroy(&gateway->claims);
     rooms_destroy(&gateway->rooms);
     topics_destroy(&gateway->topics);
+    histories_destroy(&gateway->histories);
     uplink_destroy(&gateway->uplink);
     verifier_destroy(&gateway->verifier);
     bus_destroy(&process->bus);

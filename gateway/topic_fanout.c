@@ -1,5 +1,6 @@
 #include "gateway/topic_fanout.h"
 
+#include "gateway/history.h"
 #include "gateway/session.h"
 
 #include <stdlib.h>
@@ -13,6 +14,7 @@ typedef void encode_fn(const struct protocol *, struct buffer *, const void *mes
 struct fanout {
     struct topic_fanout *memory;
     uint32_t partition;
+    const struct frame_topic_message *topic_message; /* if it is one */
     const struct session *exclude;
     enum send_class class;
     encode_fn *encode;
@@ -91,17 +93,32 @@ static bool stamp(struct fanout *fanout, struct session *session)
     return true;
 }
 
+static bool is_behind(const struct fanout *fanout, const struct receiver *receiver)
+{
+    return fanout->topic_message && receiver->subscription->key.target->kind == TARGET_TOPIC &&
+           !history_passes(receiver->subscription, fanout->topic_message);
+}
+
+/* Whether the session is to get it here. One that is behind its topic gets it later, and not by a
+ * pattern either: the topic itself comes before its patterns. */
+static bool wants(struct fanout *fanout, const struct receiver *receiver)
+{
+    bool behind = !receiver->settled && is_behind(fanout, receiver);
+
+    if (!behind && !receiver->settled &&
+        !topic_fanout_in_force(receiver->subscription, fanout->partition))
+        return false;
+    if (receiver->session == fanout->exclude)
+        return false;
+    return (!fanout->stamped || stamp(fanout, receiver->session)) && !behind;
+}
+
 /* From the end down: sending may close the session, which takes it out of the list. */
 static void send_target(struct fanout *fanout, const struct target *target)
 {
     for (size_t i = target->count; i-- > 0;) {
-        const struct receiver *receiver = &target->receivers[i];
-        struct session *session = receiver->session;
-
-        if (!receiver->settled && !topic_fanout_in_force(receiver->subscription, fanout->partition))
-            continue;
-        if (session != fanout->exclude && (!fanout->stamped || stamp(fanout, session)))
-            send_one(fanout, session);
+        if (wants(fanout, &target->receivers[i]))
+            send_one(fanout, target->receivers[i].session);
     }
 }
 
@@ -193,6 +210,7 @@ void topic_fanout_message(struct topic_fanout *memory, struct topic_index *index
 {
     struct fanout fanout = {
         .memory = memory,
+        .topic_message = message,
         .partition = partition,
         .exclude = exclude,
         .class = SEND_NORMAL,

@@ -152,6 +152,13 @@ static void remove_from_session(struct session *session, size_t at)
     session->topics = NULL;
 }
 
+void topic_index_settle(struct subscription *subscription)
+{
+    subscription->key.target->receivers[subscription->at_target].settled =
+        subscription->wanted && subscription->pending == 0 && subscription->resume == NULL &&
+        subscription->above == 0;
+}
+
 void topic_index_unsubscribe(struct topic_index *index, struct subscription *subscription)
 {
     struct target *target = subscription->key.target;

@@ -26,17 +26,19 @@ enum target_kind { TARGET_TOPIC, TARGET_PATTERN, TARGET_PRESENCE, TARGET_KINDS }
 struct receiver {
     struct session *session;
     struct subscription *subscription;
-    bool settled; /* in force everywhere, no change on its way */
+    bool settled; /* in force everywhere, no change on its way, not behind */
 };
 
 struct target {
     enum target_kind kind;
     uint32_t partition; /* of the topic or the user, or TARGET_EVERYWHERE */
     uint32_t busy;      /* fan-outs that walk it: it stays, even without receivers */
+    bool gap;           /* history.c: messages are missing, until the next mark */
     bool dirty;         /* counted has changed and is not sent */
     size_t wanted;      /* subscriptions that are wanted */
     uint64_t
         counted; /* connections as a partition counts them: wanted, without a matching pattern */
+    uint64_t epoch, offset; /* of a topic with history: its newest message here; 0: none is known */
     struct receiver *receivers;
     size_t count, capacity;
     UT_hash_handle hh;
@@ -54,6 +56,8 @@ struct subscription {
     bool wanted;                  /* what the client asked for last */
     bool in_force;                /* of a topic, and of a settled pattern */
     bool counted;                 /* in target->counted */
+    struct resume *resume;        /* history.c: it is behind; NULL: it is not */
+    uint64_t above;               /* live messages up to this offset are not for it; 0: all are */
     uint64_t *mask;               /* of a pattern while pending: partitions where it is in force */
     UT_hash_handle hh;
 };
@@ -99,6 +103,8 @@ struct subscription *topic_index_subscription(const struct topic_index *, const 
                                               const struct target *);
 /* Adds one that is not there; session->topics is made with the first. */
 struct subscription *topic_index_subscribe(struct topic_index *, struct session *, struct target *);
+/* Brings receiver.settled up to date. */
+void topic_index_settle(struct subscription *);
 /* Removes and frees it; the target may go with it. */
 void topic_index_unsubscribe(struct topic_index *, struct subscription *);
 

@@ -2,6 +2,7 @@
 
 #include "common/xalloc.h"
 #include "gateway/endpoint_topic.h"
+#include "gateway/history.h"
 #include "gateway/topic_fanout.h"
 #include "gateway/topic_index.h"
 #include "gateway/uplink.h"
@@ -27,6 +28,8 @@ struct topic_change {
     bool patterns; /* some of its items are patterns that were not (or were) wanted before */
     struct subscription **items;
     size_t count;
+    bool follows;   /* histories: its items hold back what is live */
+    size_t asking;  /* of whose histories it is not known where they are */
     size_t waiting; /* partitions that have not replied */
     UT_hash_handle hh;
     LIST_ENTRY(topic_change) link;
@@ -92,6 +95,12 @@ static void change_detach(struct topics *topics, struct topic_change *change)
     LIST_REMOVE(change, link);
 }
 
+static void end_subscription(struct topics *topics, struct subscription *subscription)
+{
+    history_drop(subscription);
+    topic_index_unsubscribe(&topics->index, subscription);
+}
+
 void topics_destroy(struct topics **given)
 {
     struct topics *topics = *given;
@@ -108,6 +117,8 @@ void topics_destroy(struct topics **given)
         HASH_DEL(topics->sets, set);
         free(set);
     }
+    while (topics->index.subscriptions)
+        end_subscription(topics, topics->index.subscriptions);
     topic_index_finish(&topics->index);
     topic_fanout_finish(&topics->fanout);
     free(topics->dirty.targets);
@@ -436,7 +447,8 @@ static void toggle(struct topics *topics, struct topic_change *change,
         send_watch(topics, target, false, 0);
 }
 
-static void change_name(struct topics *topics, struct topic_change *change, struct slice name)
+static void change_name(struct topics *topics, struct topic_change *change, struct slice name,
+                        const struct history_wish *wish)
 {
     struct subscription *subscription =
         change->want ? get(topics, change->session, name) : find(topics, change->session, name);
@@ -446,11 +458,14 @@ static void change_name(struct topics *topics, struct topic_change *change, stru
         return;
     /* Asked for once more: only what is not in force yet, or has a state to tell. */
     again = subscription->wanted == change->want;
-    if (again && subscription->pending == 0 && subscription->key.target->kind != TARGET_PRESENCE)
+    if (again && wish == NULL && subscription->pending == 0 &&
+        subscription->key.target->kind != TARGET_PRESENCE)
         return;
     if (!again)
         toggle(topics, change, subscription);
     add_item(topics, change, subscription);
+    if (wish)
+        history_hold(topics->gateway->histories, subscription, wish);
 }
 
 static void send_syncs(struct topics *topics, const struct topic_change *change)
@@ -473,44 +488,87 @@ static void settle(struct topics *topics, struct subscription *subscription)
     subscription->mask = NULL;
     subscription->in_force = subscription->wanted;
     if (subscription->wanted)
-        subscription->key.target->receivers[subscription->at_target].settled = true;
+        topic_index_settle(subscription);
     else
-        topic_index_unsubscribe(&topics->index, subscription);
+        end_subscription(topics, subscription);
 }
 
 /* The state of followed users is asked for here, not earlier: so it comes behind the protocol's own
  * reply. */
-static void finish_item(struct topics *topics, const struct topic_change *change,
+static bool finish_item(struct topics *topics, const struct topic_change *change,
                         struct subscription *subscription)
 {
+    bool stays;
+
     const struct target *target = subscription->key.target;
 
     if (target->kind == TARGET_PRESENCE && change->want && subscription->wanted)
         send_watch(topics, target, true, change->session->id);
-    if (--subscription->pending == 0)
+    stays = --subscription->pending > 0 || subscription->wanted;
+    if (subscription->pending == 0)
         settle(topics, subscription);
+    return stays;
 }
 
 static void finish_change(struct topics *topics, struct topic_change *change)
 {
     struct session *session = change->session;
     uint64_t request = change->request;
+    size_t left = 0;
 
     change_detach(topics, change);
     for (size_t i = 0; i < change->count; i++)
-        finish_item(topics, change, change->items[i]);
-    change_destroy(change);
+        if (finish_item(topics, change, change->items[i]))
+            change->items[left++] = change->items[i];
     session->protocol->on_subscribed(session, request);
+    for (size_t i = 0; i < left; i++)
+        history_go(topics->gateway->histories, change->items[i]);
+    change_destroy(change);
+}
+
+static void on_history_known(void *arg, struct subscription *subscription)
+{
+    struct topic_change *change = arg;
+
+    (void)subscription;
+    if (--change->asking == 0)
+        finish_change(change->session->gateway->topics, change);
+}
+
+/* All partitions have replied. */
+static void in_force(struct topics *topics, struct topic_change *change)
+{
+    if (!change->follows) {
+        finish_change(topics, change);
+        return;
+    }
+    /* One more, so that it does not end while this goes on. */
+    change->asking = change->count + 1;
+    for (size_t i = 0; i < change->count; i++)
+        history_ask(topics->gateway->histories, change->items[i], on_history_known, change);
+    on_history_known(change, NULL);
+}
+
+static void ask_marks(struct topics *topics, const struct topic_change *change)
+{
+    for (size_t i = 0; change->follows && i < change->count; i++) {
+        const struct target *target = change->items[i]->key.target;
+
+        uplink_send(
+            topics->gateway->uplink, target->partition,
+            &(struct frame){.type = FRAME_TOPIC_MARK_ASK, .topic_mark_ask.topic = name_of(target)});
+    }
 }
 
 static void change_subscriptions(struct topics *topics, struct session *session,
-                                 const struct slice *names, size_t count, bool want,
-                                 uint64_t request)
+                                 const struct slice *names, const struct history_wish *wishes,
+                                 size_t count, bool want, uint64_t request)
 {
     struct topic_change *change = change_create(topics, session, count, want, request);
 
+    change->follows = wishes != NULL;
     for (size_t i = 0; i < count; i++)
-        change_name(topics, change, names[i]);
+        change_name(topics, change, names[i], wishes ? &wishes[i] : NULL);
     if (change->count == 0) {
         change_destroy(change);
         session->protocol->on_subscribed(session, request);
@@ -522,21 +580,36 @@ static void change_subscriptions(struct topics *topics, struct session *session,
     send_counts(topics);
     if (change->patterns)
         update_set(topics, session->topics);
+    ask_marks(topics, change);
     send_syncs(topics, change);
     if (change->waiting == 0)
         finish_change(topics, change);
 }
 
+void topics_follow(struct topics *topics, struct session *session, const struct slice *names,
+                   const struct history_wish *wishes, size_t count, uint64_t request)
+{
+    change_subscriptions(topics, session, names, wishes, count, true, request);
+}
+
+bool topics_history(const struct session *session, struct slice name, struct history_answer *answer)
+{
+    const struct subscription *found =
+        session->topics ? find(session->gateway->topics, session, name) : NULL;
+
+    return found && history_answer_of(found, answer);
+}
+
 void topics_subscribe(struct topics *topics, struct session *session, const struct slice *names,
                       size_t count, uint64_t request)
 {
-    change_subscriptions(topics, session, names, count, true, request);
+    change_subscriptions(topics, session, names, NULL, count, true, request);
 }
 
 void topics_unsubscribe(struct topics *topics, struct session *session, const struct slice *names,
                         size_t count, uint64_t request)
 {
-    change_subscriptions(topics, session, names, count, false, request);
+    change_subscriptions(topics, session, names, NULL, count, false, request);
 }
 
 void topics_on_synced(struct topics *topics, uint32_t partition, uint64_t request)
@@ -556,7 +629,7 @@ void topics_on_synced(struct topics *topics, uint32_t partition, uint64_t reques
             item->in_force = change->want;
     }
     if (--change->waiting == 0)
-        finish_change(topics, change);
+        in_force(topics, change);
 }
 
 /* ---- questions ---- */
@@ -642,13 +715,15 @@ void topics_session_closed(struct topics *topics, struct session *session)
 
     if (of == NULL)
         return;
+    for (size_t i = 0; i < of->count; i++)
+        history_drop(of->list[i]);
     drop_changes(topics, of);
     leave_set(topics, of);
     for (size_t i = 0; i < of->count; i++)
         drop(topics, of->list[i]);
     send_counts(topics);
     while (session->topics)
-        topic_index_unsubscribe(&topics->index, of->list[of->count - 1]);
+        end_subscription(topics, of->list[of->count - 1]);
 }
 
 /* ---- what routers send ---- */
@@ -658,6 +733,7 @@ void topics_on_message(struct topics *topics, uint32_t partition,
 {
     const struct session *exclude = NULL;
     const struct protocol *only;
+    struct target *target;
 
     if (message->exclude)
         exclude = session_find(topics->gateway->sessions, message->exclude);
@@ -665,7 +741,19 @@ void topics_on_message(struct topics *topics, uint32_t partition,
         topic_fanout_endpoint(&topics->fanout, topics->gateway->sessions, only, exclude, message);
         return;
     }
+    target =
+        message->offset ? topic_index_find(&topics->index, TARGET_TOPIC, message->topic) : NULL;
+    if (target)
+        history_on_message(topics->gateway->histories, target, message);
     topic_fanout_message(&topics->fanout, &topics->index, partition, exclude, message);
+}
+
+void topics_on_mark(struct topics *topics, const struct frame_topic_mark *mark)
+{
+    struct target *target = topic_index_find(&topics->index, TARGET_TOPIC, mark->topic);
+
+    if (target)
+        history_on_mark(topics->gateway->histories, target, mark);
 }
 
 void topics_on_signal(struct topics *topics, const struct frame_signal_delivery *signal)
@@ -748,13 +836,30 @@ static void ask_states(struct topics *topics, uint32_t partition)
     }
 }
 
+/* The answer may have been lost, or what it was to be an answer to. */
+static void sync_again(struct topics *topics, uint32_t partition)
+{
+    for (struct topic_change *change = topics->changes; change; change = change->hh.next) {
+        struct frame frame = {
+            .type = FRAME_SUBSCRIPTION_SYNC,
+            .subscription_sync = {.request = change->number},
+        };
+
+        if (!mask_test(change->mask, partition))
+            continue;
+        ask_marks(topics, change);
+        uplink_send(topics->gateway->uplink, partition, &frame);
+    }
+}
+
 void topics_on_gap(struct topics *topics, uint32_t partition)
 {
     struct buffer ids = {0};
 
     ask_states(topics, partition);
+    sync_again(topics, partition);
     for (struct target *t = topics->index.targets[TARGET_TOPIC]; t; t = t->hh.next)
-        if (t->partition == partition)
+        if (t->partition == partition && !history_on_gap(topics->gateway->histories, t))
             collect_ids(&ids, t, partition);
     for (struct target *t = topics->index.targets[TARGET_PATTERN]; t; t = t->hh.next)
         collect_ids(&ids, t, partition);
