@@ -213,10 +213,10 @@ struct engine {
     struct room *rooms;        /* hash by topic */
     struct member_list changed_members; /* counts have changed, nobody was told */
     struct conversations *conversations;
-    struct connection_queue readers; /* followers that want a page of their user's log */
-    struct user_list drains;         /* want a page of the mailbox that goes into dialogs */
-    size_t draining;                 /* users */
-    uint64_t tickets;                /* of pages that were asked for */
+    struct connection_queue readers;       /* followers that want a page of their user's log */
+    struct user_list drains;               /* want a page of the mailbox that goes into dialogs */
+    size_t draining;                       /* users */
+    uint64_t tickets;                      /* of pages that were asked for */
     struct history *histories;             /* hash by topic */
     struct history_list histories_by_use;  /* the oldest first */
     uint64_t history_floor, history_birth; /* epochs: of the last roll-back, of new ones */

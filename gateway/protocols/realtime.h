@@ -148,9 +148,9 @@ void realtime_encode_welcome(struct buffer *, uint64_t gateway_bits, uint64_t co
 void realtime_encode_ping(struct buffer *, int64_t now_s);
 /* timestamp: a JSON value. */
 void realtime_encode_pong(struct buffer *, struct slice id, struct slice timestamp);
-/* topics: a JSON array. */
+/* topics: a JSON array; history: a JSON object, or empty. */
 void realtime_encode_subscriptions(struct buffer *, struct slice id, const char *status,
-                                   struct slice topics, size_t active);
+                                   struct slice topics, size_t active, struct slice history);
 void realtime_encode_ack(struct buffer *, struct slice id, struct slice message_id,
                          const char *status);
 void realtime_encode_ack_recipients(struct buffer *, struct slice id, struct slice message_id,

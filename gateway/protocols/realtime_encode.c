@@ -76,13 +76,15 @@ void realtime_encode_pong(struct buffer *out, struct slice id, struct slice time
 }
 
 void realtime_encode_subscriptions(struct buffer *out, struct slice id, const char *status,
-                                   struct slice topics, size_t active)
+                                   struct slice topics, size_t active, struct slice history)
 {
     open_message(out, "Status");
     append_string(out, "\"status\":", slice_text(status));
     append_json(out, ",\"details\":{\"topics\":", topics, "[]");
     buffer_append_text(out, ",\"active_subscriptions\":");
     buffer_append_u64(out, active);
+    if (history.length)
+        append_json(out, ",\"history\":", history, "");
     buffer_append_byte(out, '}');
     close_message(out, id);
 }
@@ -152,16 +154,34 @@ void realtime_encode_auth_status(struct buffer *out, struct slice id, const char
     close_message(out, id);
 }
 
-/* The end of a delivery: how it came, and the sender's own metadata at top level. */
-static void close_delivery(struct buffer *out, uint64_t sent_at_ms, struct slice id,
-                           struct slice metadata)
+static void open_metadata(struct buffer *out, uint64_t sent_at_ms, struct slice id)
 {
     append_seconds(out, ",\"metadata\":{\"sent_at\":", sent_at_ms);
     append_string(out, ",\"message_id\":", id);
+}
+
+static void append_place(struct buffer *out, const struct frame_topic_message *message)
+{
+    if (message->offset == 0)
+        return;
+    buffer_appendf(out, ",\"epoch\":%" PRIu64 ",\"offset\":%" PRIu64, message->epoch,
+                   message->offset);
+}
+
+/* The end of a delivery: how it came, and the sender's own metadata at top level. */
+static void close_metadata(struct buffer *out, struct slice metadata)
+{
     buffer_append_text(out, "}}");
     if (metadata.length > 0 && metadata.data[0] == '{')
         append_json(out, ",\"metadata\":", metadata, "");
     buffer_append_byte(out, '}');
+}
+
+static void close_delivery(struct buffer *out, uint64_t sent_at_ms, struct slice id,
+                           struct slice metadata)
+{
+    open_metadata(out, sent_at_ms, id);
+    close_metadata(out, metadata);
 }
 
 void realtime_read_content(struct slice body, struct content *content)
@@ -252,7 +272,9 @@ void realtime_encode_topic_message(struct buffer *out, const struct frame_topic_
         open_message(out, "Broadcast");
         append_string(out, "\"topic\":", message->topic);
         append_payload(out, message->protocol, message->content, message->body);
-        close_delivery(out, message->sent_at_ms, message->id, message->metadata);
+        open_metadata(out, message->sent_at_ms, message->id);
+        append_place(out, message);
+        close_metadata(out, message->metadata);
     }
 }
 

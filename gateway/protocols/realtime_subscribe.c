@@ -1,9 +1,13 @@
+#include "common/log.h"
+#include "common/number.h"
 #include "common/topic.h"
 #include "common/xalloc.h"
 #include "gateway/protocols/realtime.h"
 #include "gateway/topics.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Of one connection, that wait for partitions; beyond it 503. */
@@ -17,6 +21,7 @@ struct realtime_change {
     TAILQ_ENTRY(realtime_change) link;
     uint64_t number;
     bool want;
+    bool follows; /* histories: its Status says where they are */
     size_t id_length, topics_length;
     char text[]; /* id, then topics as a JSON array */
 };
@@ -24,6 +29,14 @@ struct realtime_change {
 struct names {
     struct slice *names;
     size_t count;
+};
+
+/* What data.history or data.since asks for. */
+struct follow {
+    bool follows;
+    uint64_t last;                  /* of history */
+    const struct json_value *since; /* NULL: history */
+    bool by_topic;                  /* since is an object of places by topic, not one place */
 };
 
 static size_t change_size(const struct realtime_change *change)
@@ -157,6 +170,138 @@ static bool read_names(const struct realtime_request *request, bool want, struct
     return true;
 }
 
+/* ---- histories ---- */
+
+/* A whole number that is passed on as it is. */
+static bool read_whole(const struct json_value *value, uint64_t *number)
+{
+    struct slice digits = json_type(value) == JSON_NUMBER ? json_text(value) : (struct slice){0};
+    struct number read;
+
+    if (digits.length == 0 || digits.length > 16 || memchr(digits.data, '-', digits.length) ||
+        number_parse(digits, &read) < 0)
+        return false;
+    *number = read.epoch;
+    return true;
+}
+
+static bool read_place(const struct json_value *value, struct history_wish *wish)
+{
+    wish->since = true;
+    return read_whole(json_member(value, "epoch"), &wish->epoch) &&
+           read_whole(json_member(value, "offset"), &wish->offset);
+}
+
+/* Each member of since names one of the topics and a place in its history. */
+static bool check_places(const struct realtime_request *request, const struct names *names,
+                         const struct json_value *since)
+{
+    struct json_pair pair = json_first_pair(request->json, since);
+    struct history_wish place;
+
+    for (; pair.value; pair = json_next_pair(request->json, &pair)) {
+        bool named = false;
+
+        for (size_t i = 0; i < names->count; i++)
+            named |= slice_equal(names->names[i], pair.name);
+        if (!named || !read_place(pair.value, &place))
+            return realtime_refuse_field(request, "since",
+                                         "since must name topics with epoch and offset");
+    }
+    return true;
+}
+
+static bool check_since(const struct realtime_request *request, const struct names *names,
+                        struct follow *follow)
+{
+    struct history_wish place;
+
+    if (json_type(follow->since) != JSON_OBJECT)
+        return realtime_refuse_field(request, "since", "since must have epoch and offset");
+    follow->by_topic = json_type(json_member(follow->since, "epoch")) != JSON_NUMBER;
+    if (follow->by_topic)
+        return check_places(request, names, follow->since);
+    if (!read_place(follow->since, &place))
+        return realtime_refuse_field(request, "since", "epoch and offset must be whole numbers");
+    if (names->count != 1)
+        return realtime_refuse_field(request, "since",
+                                     "since must name the topics when they are several");
+    return true;
+}
+
+/* Answers and returns false if it cannot be done. */
+static bool read_follow(const struct realtime_request *request, const struct names *names,
+                        struct follow *follow)
+{
+    const struct json_value *history = json_member(request->data, "history");
+
+    follow->since = json_member(request->data, "since");
+    follow->follows = history || follow->since;
+    if (!follow->follows)
+        return true;
+    if (history && follow->since)
+        return realtime_refuse_field(request, "since", "history and since exclude each other");
+    for (size_t i = 0; i < names->count; i++)
+        if (!topic_valid(names->names[i]))
+            return realtime_refuse_field(request, "topics",
+                                         "patterns and presence have no history");
+    if (follow->since)
+        return check_since(request, names, follow);
+    if (!read_whole(history, &follow->last))
+        return realtime_refuse_field(request, "history", "history must be a whole number");
+    return true;
+}
+
+static struct history_wish wish_of(const struct follow *follow, struct slice name)
+{
+    struct history_wish wish = {.count = follow->last};
+    char text[TOPIC_MAX + 1];
+
+    if (follow->since == NULL)
+        return wish;
+    snprintf(text, sizeof(text), "%.*s", (int)name.length, name.data);
+    /* One that since does not name has nothing to catch up with. */
+    if (!read_place(follow->by_topic ? json_member(follow->since, text) : follow->since, &wish))
+        wish = (struct history_wish){0};
+    return wish;
+}
+
+static void subscribe(struct session *session, const struct names *names,
+                      const struct follow *follow, uint64_t number)
+{
+    struct topics *topics = session->gateway->topics;
+    struct history_wish *wishes;
+
+    if (!follow->follows) {
+        topics_subscribe(topics, session, names->names, names->count, number);
+        return;
+    }
+    wishes = xcalloc(names->count + 1, sizeof(*wishes));
+    for (size_t i = 0; i < names->count; i++)
+        wishes[i] = wish_of(follow, names->names[i]);
+    topics_follow(topics, session, names->names, wishes, names->count, number);
+    free(wishes);
+}
+
+/* {"news":{"epoch":..,"offset":..,"recovered":true}} of a JSON array of names. */
+static void write_histories(struct buffer *out, const struct session *session, struct slice topics)
+{
+    struct slice rest = json_elements(topics), name;
+    const char *separator = "{";
+
+    while (json_cut_element(&rest, &name)) {
+        struct history_answer answer = {0};
+
+        topics_history(session, slice_of(name.data + 1, name.length - 2), &answer);
+        buffer_append_text(out, separator);
+        buffer_append_slice(out, name);
+        buffer_appendf(out, ":{\"epoch\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"recovered\":%s}",
+                       answer.epoch, answer.offset, answer.recovered ? "true" : "false");
+        separator = ",";
+    }
+    buffer_append_text(out, *separator == '{' ? "{}" : "}");
+}
+
 /* ---- the change ---- */
 
 static struct realtime_change *remember(const struct realtime_request *request,
@@ -166,6 +311,7 @@ static struct realtime_change *remember(const struct realtime_request *request,
     struct realtime_change *change = xmalloc(sizeof(*change) + request->id.length + topics->length);
 
     change->number = ++last;
+    change->follows = false;
     change->want = want;
     change->id_length = request->id.length;
     change->topics_length = topics->length;
@@ -205,15 +351,17 @@ static bool has_room(const struct realtime_request *request, const struct buffer
 }
 
 static void apply(const struct realtime_request *request, const struct names *names,
-                  const struct buffer *written, bool want)
+                  const struct follow *follow, const struct buffer *written, bool want)
 {
     struct session *session = request->session;
     struct topics *topics = session->gateway->topics;
-    const struct realtime_change *change = remember(request, written, want);
+    struct realtime_change *change = remember(request, written, want);
+
+    change->follows = follow->follows;
 
     /* The change may be in force at once, and gone. */
     if (want)
-        topics_subscribe(topics, session, names->names, names->count, change->number);
+        subscribe(session, names, follow, change->number);
     else
         topics_unsubscribe(topics, session, names->names, names->count, change->number);
 }
@@ -222,14 +370,17 @@ static void change_subscriptions(const struct realtime_request *request, bool wa
 {
     struct buffer written = {0};
     struct names names = {0};
+    struct follow follow = {0};
 
     if (!read_names(request, want, &names))
         return;
     write_names(&written, &names);
-    if (!has_credit(request, &names, want) || !has_room(request, &written))
+    if (want && !read_follow(request, &names, &follow))
+        log_debug("session %" PRIu64 ": this history cannot be followed", request->session->id);
+    else if (!has_credit(request, &names, want) || !has_room(request, &written))
         realtime_unavailable(request);
     else if (!want || check_count(request, &names))
-        apply(request, &names, &written, want);
+        apply(request, &names, &follow, &written, want);
     buffer_finish(&written);
     free(names.names);
 }
@@ -258,14 +409,18 @@ void realtime_on_subscribed(struct session *session, uint64_t request)
     struct realtime_state *state = session->protocol_state;
     struct realtime_change *change = find(state, request);
     struct buffer *out = realtime_scratch();
+    struct buffer histories = {0};
     const char *status;
 
     if (change == NULL)
         return;
     detach(state, change); /* sending may close the session */
     status = change->want ? "subscribed" : "unsubscribed";
+    if (change->follows)
+        write_histories(&histories, session, change_topics(change));
     realtime_encode_subscriptions(out, change_id(change), status, change_topics(change),
-                                  topics_count(session));
+                                  topics_count(session), buffer_slice(&histories));
+    buffer_finish(&histories);
     session_send_text(session, buffer_slice(out));
     if (change->id_length > 0)
         realtime_ack(session, change_id(change), status);
