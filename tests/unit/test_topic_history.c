@@ -4,6 +4,8 @@
  */
 #include "gateway/query.h"
 
+#include <errno.h>
+
 static int ask_redis(const struct query *, query_fn *, void *, uint64_t *);
 
 int query_ask_for(struct queries *queries, const struct query *query, uint64_t request,
@@ -11,6 +13,14 @@ int query_ask_for(struct queries *queries, const struct query *query, uint64_t r
 {
     (void)queries, (void)request;
     return ask_redis(query, answer, arg, number);
+}
+
+/* Of protocols that are linked in with theirs. */
+int query_ask(struct queries *queries, const struct query *query, struct session *session,
+              uint64_t request, query_session_fn *answer)
+{
+    (void)queries, (void)query, (void)session, (void)request, (void)answer;
+    return -ENOTCONN;
 }
 
 static uint64_t forgotten;
