@@ -793,8 +793,13 @@ static void a_take_tells_where_to_go_on(void **state)
     reply = EVAL(&take_script, 2, "t:{0}:state", "t:{0}:lease", "r1", "5000", "run2");
     snprintf(expected, sizeof(expected), "TAKEN 4102444800001 7-9 ");
     assert_true(begins(reply, expected));
-    assert_string_equal(strrchr(reply, ' '), " run1");
+    /* Another Redis: histories count anew from this epoch on. */
+    assert_non_null(strstr(reply, " run1 4102444800001"));
     EXPECT("run2", "HGET", "t:{0}:state", "run_id");
+    ASK("DEL", "t:{0}:lease");
+    reply = EVAL(&take_script, 2, "t:{0}:state", "t:{0}:lease", "r2", "5000", "run2");
+    assert_non_null(strstr(reply, "TAKEN 4102444800002 7-9 "));
+    assert_non_null(strstr(reply, " run2 4102444800001"));
 }
 
 static void only_its_owner_releases_a_lease(void **state)
