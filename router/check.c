@@ -43,7 +43,7 @@ static void check_pending(const struct user *user)
         must(number_compare(message->number, last) > 0, "pending in order", user);
         must(message->user == user, "pending belongs to its user", user);
         /* I5: a mailbox that is not empty holds all that is unconfirmed. */
-        must(message->stored == (user->mailbox_count > 0), "a mailbox holds all or nothing", user);
+        must(message->stored == (user->waiting > 0), "a mailbox holds all or nothing", user);
         last = message->number;
     }
 }
@@ -56,7 +56,7 @@ static void check_window(const struct user *user)
 
     must(count_list(&user->window, &bytes) == user->window_count, "window_count", user);
     must(bytes == user->window_bytes, "window_bytes", user);
-    must(user->window_count <= user->mailbox_count, "the window is part of the mailbox", user);
+    must(user->window_count <= user->waiting, "the window is part of the mailbox", user);
     must(user->connection_count || user->window_count == 0, "window without a connection", user);
     TAILQ_FOREACH(message, &user->window, link)
     {
@@ -100,10 +100,59 @@ static size_t check_followers(const struct user *user)
     return visible;
 }
 
+static void check_kept(const struct user *user)
+{
+    const struct message *message = TAILQ_FIRST(&user->pending);
+
+    if (!user->loaded)
+        return;
+    must(user->waiting <= user->mailbox_count, "what waits is part of the mailbox", user);
+    if (!user->keep) {
+        must(user->waiting == user->mailbox_count, "without a mark, all of it waits", user);
+        must(number_is_zero(user->delivered), "a watermark without a mark", user);
+        must(unread_count(user) == 0 && user->replaying_count == 0, "kept without a mark", user);
+        return;
+    }
+    must(!user->guest, "a guest is marked", user);
+    must(unread_count(user) <= user->mailbox_count, "the index is part of the mailbox", user);
+    must(user->pending_count <= user->waiting, "what is pending waits", user);
+    must(message == NULL ||
+             (!message->confirmed && number_compare(message->number, user->delivered) > 0),
+         "the watermark is below what is pending", user);
+}
+
+static void check_replaying(const struct user *user)
+{
+    const struct connection *connection;
+    size_t count = 0;
+
+    LIST_FOREACH(connection, &user->replaying, of_user)
+    {
+        must(connection->flags & CONNECTION_REPLAYING, "it is replaying", user);
+        must(!user->loaded || connection->replay_queue != NULL || connection->replay_ticket,
+             "it waits for something", user);
+        count++;
+    }
+    must(count == user->replaying_count, "replaying_count", user);
+}
+
+static void count_flags(const struct connection_list *list, size_t *acks, size_t *visible,
+                        size_t *keeps)
+{
+    const struct connection *connection;
+
+    LIST_FOREACH(connection, list, of_user)
+    {
+        *acks += (connection->flags & CONNECTION_FLAG_ACK) != 0;
+        *visible += !(connection->flags & CONNECTION_FLAG_HIDDEN);
+        *keeps += (connection->flags & CONNECTION_FLAG_KEEP) != 0;
+    }
+}
+
 static void check_connections(const struct user *user)
 {
     const struct connection *connection;
-    size_t count = 0, acks = 0, visible = 0;
+    size_t count = 0, acks = 0, visible = 0, keeps = 0;
 
     LIST_FOREACH(connection, &user->connections, of_user)
     {
@@ -111,11 +160,12 @@ static void check_connections(const struct user *user)
         must(connection_find(connection->gateway, connection->id) == connection,
              "connection is in its gateway", user);
         count++;
-        acks += (connection->flags & CONNECTION_FLAG_ACK) != 0;
-        visible += !(connection->flags & CONNECTION_FLAG_HIDDEN);
     }
+    count_flags(&user->connections, &acks, &visible, &keeps);
+    count_flags(&user->replaying, &acks, &visible, &keeps);
     must(count == user->connection_count && acks == user->ack_count, "connection_count", user);
     visible += check_followers(user);
+    must(keeps == user->keep_count, "keep_count", user);
     must(visible == user->visible_count, "visible_count", user);
     must(visible == 0 || user->status != PRESENCE_OFFLINE, "connected and offline", user);
     must(visible == 0 || user->grace_ms == 0, "connected and on grace", user);
@@ -128,6 +178,8 @@ void engine_check(const struct engine *engine)
     for (const struct user *user = engine->users; user; user = user->hh.next) {
         check_connections(user);
         check_pending(user);
+        check_kept(user);
+        check_replaying(user);
         check_window(user);
         pending += user->pending_count;
     }

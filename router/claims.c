@@ -53,13 +53,10 @@ static bool name_in_use(struct engine *engine, struct slice id, uint64_t protoco
 
     if (claim_find(engine, id, protocol) != NULL)
         return true;
-    if (user == NULL)
-        return false;
-    LIST_FOREACH(connection, &user->connections, of_user)
-    {
-        if (connection->protocol == protocol)
-            return true;
-    }
+    for (int i = 0; user != NULL && i < USER_LISTS; i++)
+        LIST_FOREACH(connection, user_connection_list(user, i), of_user)
+    if (connection->protocol == protocol)
+        return true;
     return false;
 }
 

@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Others are the router's own. */
+#define FLAGS_OF_GATEWAYS 0xffff
+
 struct connection *connection_find(struct gateway *gateway, uint64_t id)
 {
     struct connection *connection;
@@ -131,10 +134,15 @@ static struct connection *connection_add(struct engine *engine, struct gateway *
     if (connection->flags & CONNECTION_FLAG_EVENTS) {
         LIST_INSERT_HEAD(&user->followers, connection, of_user);
         user->follower_count++;
+    } else if (connection->flags & CONNECTION_REPLAYING) {
+        connection->replayed = arrival->seen;
+        LIST_INSERT_HEAD(&user->replaying, connection, of_user);
+        user->replaying_count++;
     } else {
         LIST_INSERT_HEAD(&user->connections, connection, of_user);
         user->connection_count++;
     }
+    user->keep_count += (connection->flags & CONNECTION_FLAG_KEEP) != 0;
     user->ack_count += (connection->flags & CONNECTION_FLAG_ACK) != 0;
     user->visible_count += !(connection->flags & CONNECTION_FLAG_HIDDEN);
     user_settle(engine, user);
@@ -159,14 +167,20 @@ static struct slice field_of(uint64_t id, char text[24])
     return slice_of(text, (size_t)snprintf(text, 24, "%" PRIu64, id));
 }
 
-/* "protocol flags event user", and behind a newline, which no user id has, the slot. */
+/* "protocol flags position user", and behind a newline, which no user id has, the slot. The
+ * position is that of a replay, or the last event. */
 void connection_write(struct engine *engine, const struct connection *connection)
 {
     struct buffer line = {0};
-    char field[24];
+    char field[24], position[NUMBER_TEXT_SIZE];
 
-    buffer_appendf(&line, "%" PRIu64 " %" PRIu64 " %" PRIu64 " ", connection->protocol,
-                   connection->flags, connection->event);
+    number_format(connection->replayed, position);
+    buffer_appendf(&line, "%" PRIu64 " %" PRIu64 " ", connection->protocol, connection->flags);
+    if (connection->flags & CONNECTION_REPLAYING)
+        buffer_append_text(&line, position);
+    else
+        buffer_append_u64(&line, connection->event);
+    buffer_append_byte(&line, ' ');
     buffer_append_slice(&line, user_slice(connection->user));
     if (connection->slot.length) {
         buffer_append_byte(&line, '\n');
@@ -188,11 +202,15 @@ static void forget_line(struct engine *engine, const struct connection *connecti
 void connection_load(struct engine *engine, struct gateway *gateway, uint64_t id, struct slice line)
 {
     struct arrival arrival = {.connection = id};
+    struct slice position;
     const char *newline;
 
     arrival.protocol = load_u64(load_word(&line));
     arrival.flags = load_u64(load_word(&line));
-    arrival.event = load_u64(load_word(&line));
+    position = load_word(&line);
+    arrival.event = load_u64(position);
+    if (number_parse(position, &arrival.seen) < 0)
+        arrival.seen = (struct number){0};
     newline = line.length ? memchr(line.data, '\n', line.length) : NULL;
     arrival.user = slice_of(line.data, newline ? (size_t)(newline - line.data) : line.length);
     if (newline)
@@ -210,30 +228,40 @@ static void refuse(struct gateway *gateway, uint64_t id, uint64_t close_code)
                              .connection_refused = {.connection = id, .close_code = close_code}});
 }
 
-/* The user's connection, but this one, by the same protocol; with REPLACE, in the same slot. */
-static struct connection *find_rival(const struct user *user, const struct arrival *arrival,
-                                     const struct connection *but)
+static bool is_rival(const struct connection *connection, const struct arrival *arrival)
+{
+    return connection->protocol == arrival->protocol &&
+           ((arrival->flags & CONNECTION_FLAG_EXCLUSIVE) ||
+            slice_equal(connection->slot, arrival->slot));
+}
+
+static struct connection *rival_in(const struct connection_list *list,
+                                   const struct arrival *arrival, const struct connection *but)
 {
     struct connection *other;
 
-    LIST_FOREACH(other, &user->connections, of_user)
+    LIST_FOREACH(other, list, of_user)
     {
-        if (other != but && other->protocol == arrival->protocol &&
-            ((arrival->flags & CONNECTION_FLAG_EXCLUSIVE) ||
-             slice_equal(other->slot, arrival->slot)))
+        if (other != but && is_rival(other, arrival))
             return other;
     }
     return NULL;
 }
 
-static size_t count_replaced(const struct user *user, const struct arrival *arrival)
+/* The user's connection, but this one, by the same protocol; with REPLACE, in the same slot. */
+static struct connection *find_rival(const struct user *user, const struct arrival *arrival,
+                                     const struct connection *but)
 {
-    const struct connection *other;
-    size_t count = 0;
+    struct connection *rival = NULL;
 
-    LIST_FOREACH(other, &user->connections, of_user)
-    count += other->protocol == arrival->protocol && slice_equal(other->slot, arrival->slot);
-    return arrival->flags & CONNECTION_FLAG_REPLACE ? count : 0;
+    for (int i = 0; rival == NULL && i < USER_LISTS; i++)
+        rival = rival_in(user_connection_list(user, i), arrival, but);
+    return rival;
+}
+
+static bool replaces(const struct user *user, const struct arrival *arrival)
+{
+    return (arrival->flags & CONNECTION_FLAG_REPLACE) && find_rival(user, arrival, NULL) != NULL;
 }
 
 /* The code to refuse it with; 0: it may come. One that is announced while another stands in its
@@ -241,7 +269,8 @@ static size_t count_replaced(const struct user *user, const struct arrival *arri
 static uint64_t reason_to_refuse(struct engine *engine, const struct gateway *gateway,
                                  const struct user *user, const struct arrival *arrival)
 {
-    if (user->connection_count + user->follower_count - count_replaced(user, arrival) >=
+    if (user->connection_count + user->replaying_count + user->follower_count -
+            replaces(user, arrival) >=
         engine->limits.user_connections)
         return CONNECTION_OVER_LIMIT;
     if ((arrival->flags & CONNECTION_FLAG_EXCLUSIVE) &&
@@ -283,9 +312,16 @@ static void begin_flags(struct connection *connection, const struct arrival *arr
 static void leave_user(struct engine *engine, struct user *user, struct connection *connection,
                        struct number seen)
 {
+    if (connection->flags & CONNECTION_FLAG_KEEP) {
+        user->keep_count--;
+        unread_on_closed(engine, user);
+    }
     if (connection->flags & CONNECTION_FLAG_EVENTS) {
         follow_on_closed(engine, connection);
         user->follower_count--;
+    } else if (connection->flags & CONNECTION_REPLAYING) {
+        replay_forget(connection);
+        user->replaying_count--;
     } else {
         mailbox_on_closed(engine, user, connection, seen);
         user->connection_count--;
@@ -293,9 +329,32 @@ static void leave_user(struct engine *engine, struct user *user, struct connecti
     LIST_REMOVE(connection, of_user);
 }
 
-void connection_on_connect(struct engine *engine, struct gateway *gateway,
+static void begin_messages(struct engine *engine, struct connection *connection,
                            const struct arrival *arrival)
 {
+    struct user *user = connection->user;
+
+    follow_stop_draining(engine, user);
+    if (connection->flags & CONNECTION_REPLAYING) {
+        unread_begin(engine, user, connection->protocol);
+        replay_begin(engine, connection, arrival->seen);
+    } else {
+        mailbox_on_connect(engine, user, connection);
+    }
+}
+
+static uint64_t flags_of(const struct user *user, uint64_t flags)
+{
+    flags &= FLAGS_OF_GATEWAYS;
+    if (user->guest || (flags & CONNECTION_FLAG_EVENTS))
+        flags &= ~(uint64_t)CONNECTION_FLAG_KEEP;
+    return flags & CONNECTION_FLAG_KEEP ? flags | CONNECTION_REPLAYING : flags;
+}
+
+void connection_on_connect(struct engine *engine, struct gateway *gateway,
+                           const struct arrival *told)
+{
+    struct arrival arriving = *told, *arrival = &arriving;
     struct connection *connection;
     struct user *user;
     uint64_t refused;
@@ -303,6 +362,8 @@ void connection_on_connect(struct engine *engine, struct gateway *gateway,
     if (connection_find(gateway, arrival->connection) != NULL)
         return;
     user = user_get(engine, arrival->user);
+    arrival->flags = flags_of(user, arrival->flags);
+    unread_age(engine, user);
     refused = reason_to_refuse(engine, gateway, user, arrival);
     if (refused) {
         refuse(gateway, arrival->connection, refused);
@@ -315,10 +376,8 @@ void connection_on_connect(struct engine *engine, struct gateway *gateway,
         presence_on_connect(engine, user);
     if (connection->flags & CONNECTION_FLAG_FOLLOWING)
         follow_resume(engine, connection, arrival->event);
-    if (!(connection->flags & CONNECTION_FLAG_EVENTS)) {
-        follow_stop_draining(engine, user);
-        mailbox_on_connect(engine, user, connection);
-    }
+    if (!(connection->flags & CONNECTION_FLAG_EVENTS))
+        begin_messages(engine, connection, arrival);
     replace_others(engine, user, arrival, connection);
 }
 

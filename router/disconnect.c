@@ -18,15 +18,12 @@ static void end_connection(struct engine *engine, const struct connection *conne
 
 static void end_all(struct engine *engine, struct slice id)
 {
-    struct user *user = user_find(engine, id);
-    struct connection *connection;
+    const struct user *user = user_find(engine, id);
+    const struct connection *connection;
 
-    if (user == NULL)
-        return;
-    LIST_FOREACH(connection, &user->connections, of_user)
-    {
-        end_connection(engine, connection);
-    }
+    for (int i = 0; user != NULL && i < USER_LISTS; i++)
+        LIST_FOREACH(connection, user_connection_list(user, i), of_user)
+    end_connection(engine, connection);
 }
 
 static void end_one(struct engine *engine, struct slice uuid)

@@ -27,6 +27,7 @@ struct engine *engine_create(const struct deployment *deployment, uint32_t parti
     TAILQ_INIT(&engine->grace);
     TAILQ_INIT(&engine->claims);
     TAILQ_INIT(&engine->pages);
+    TAILQ_INIT(&engine->replays);
     TAILQ_INIT(&engine->changed);
     TAILQ_INIT(&engine->remembered);
     TAILQ_INIT(&engine->changed_members);
@@ -173,6 +174,16 @@ static void on_message_ack(struct engine *engine, struct gateway *gateway,
     (void)gateway;
     if (user != NULL)
         mailbox_on_ack(engine, user, frame->message_ack.id);
+}
+
+static void on_message_read(struct engine *engine, struct gateway *gateway,
+                            const struct frame *frame)
+{
+    struct user *user = user_find(engine, frame->message_read.user);
+
+    (void)gateway;
+    if (user != NULL)
+        unread_on_read(engine, user, frame->message_read.id, frame->message_read.from);
 }
 
 static void on_topic_count(struct engine *engine, struct gateway *gateway,
@@ -366,6 +377,7 @@ static const struct frame_handler frame_handlers[] = {
     {FRAME_USER_DISCONNECT, on_user_disconnect},
     {FRAME_OUTPUT_WRITTEN, on_output_written},
     {FRAME_MESSAGE_ACK, on_message_ack},
+    {FRAME_MESSAGE_READ, on_message_read},
     {FRAME_TOPIC_COUNT, on_topic_count},
     {FRAME_PATTERNS_COUNT, on_patterns_count},
     {FRAME_SUBSCRIPTION_SYNC, on_subscription_sync},
@@ -553,19 +565,18 @@ void engine_forgive_silence(struct engine *engine, uint64_t now_ms)
             gateway->heard_ms = now_ms;
 }
 
-bool engine_next_page(struct engine *engine, struct slice *id, struct number *after)
+bool engine_next_page(struct engine *engine, struct engine_page_request *request)
 {
     struct user *user = TAILQ_FIRST(&engine->pages);
 
     if (user == NULL)
-        return false;
+        return replay_next_page(engine, request);
     TAILQ_REMOVE(&engine->pages, user, page_link);
     user->page_wanted = false;
     user->page_asked = true;
     user->stored_since_asked = false;
     user->page_after = user->paged;
-    *id = user_slice(user);
-    *after = user->paged;
+    *request = (struct engine_page_request){.user = user_slice(user), .after = user->paged};
     return true;
 }
 

@@ -86,14 +86,19 @@ void engine_load_finish(struct engine *, uint64_t now_ms);
 struct engine_field {
     struct slice name, value;
 };
-/* What `user:<id>` holds. Known users are left as they are. */
-void engine_user(struct engine *, struct slice user, const struct engine_field *fields,
-                 size_t count);
+/* What `user:<id>` holds. Known users are left as they are. True: what `unread:<id>` holds is
+ * needed too, and he is not known before engine_unread. */
+bool engine_user(struct engine *, struct slice user, const struct engine_field *fields,
+                 size_t count) __attribute__((warn_unused_result));
+void engine_unread(struct engine *, struct slice user, const struct engine_field *fields,
+                   size_t count);
+
 /* ---- what frames need ---- */
 /* A user's record (engine_user), a conversation's (engine_conversation), or of one message of a
  * conversation its entry in the log and its last change. */
 enum engine_need_kind {
     ENGINE_NEED_USER,
+    ENGINE_NEED_UNREAD, /* of a user, after his record: never asked for by frames */
     ENGINE_NEED_CONVERSATION,
     ENGINE_NEED_MESSAGE,
     ENGINE_NEED_CHANGE,
@@ -140,17 +145,23 @@ struct engine_page_entry {
     const struct engine_field *fields;
     size_t field_count;
 };
-void engine_page(struct engine *, struct slice user, const struct engine_page_entry *entries,
-                 size_t count);
+/* The ticket is the request's. */
+void engine_page(struct engine *, struct slice user, uint64_t ticket,
+                 const struct engine_page_entry *entries, size_t count);
 /* Closes the commit: output entries, records of users, answers to keep. Returns the count of
  * effects. */
 size_t engine_finish(struct engine *);
 
-/* A page wanted: entries of mailbox:<user> above *after, ENGINE_PAGE_ENTRIES at most. False when
+/* A page wanted: entries of mailbox:<user> above `after`, ENGINE_PAGE_ENTRIES at most. False when
  * there is none (any more). Each is named once. Asked for when the commit has run, not before: a
  * page without what that commit stored would be taken for the end of the mailbox. */
 #define ENGINE_PAGE_ENTRIES 256
-bool engine_next_page(struct engine *, struct slice *user, struct number *after);
+struct engine_page_request {
+    struct slice user;
+    struct number after;
+    uint64_t ticket;
+};
+bool engine_next_page(struct engine *, struct engine_page_request *);
 
 /* The same for pages of a user's event log above `after`, and of a mailbox that goes into dialogs;
  * each is answered by engine_read, within a commit. */

@@ -99,45 +99,58 @@ static struct fields fields_of(const struct bus_reply *pairs)
     return fields;
 }
 
-static void on_user(struct engine *engine, const struct engine_need *need,
+static void on_user(struct partition *partition, const struct engine_need *need,
                     const struct bus_reply *reply)
 {
     struct fields fields = fields_of(reply);
 
-    engine_user(engine, need->name, fields.items, fields.count);
+    if (engine_user(partition->engine, need->name, fields.items, fields.count))
+        partition_fetch(partition,
+                        &(struct engine_need){.kind = ENGINE_NEED_UNREAD, .name = need->name});
     free(fields.items);
 }
 
-static void on_conversation(struct engine *engine, const struct engine_need *need,
+static void on_unread(struct partition *partition, const struct engine_need *need,
+                      const struct bus_reply *reply)
+{
+    struct fields fields = fields_of(reply);
+
+    engine_unread(partition->engine, need->name, fields.items, fields.count);
+    free(fields.items);
+}
+
+static void on_conversation(struct partition *partition, const struct engine_need *need,
                             const struct bus_reply *reply)
 {
     struct fields fields = fields_of(reply);
 
-    engine_conversation(engine, need->name, fields.items, fields.count);
+    engine_conversation(partition->engine, need->name, fields.items, fields.count);
     free(fields.items);
 }
 
-static void on_message(struct engine *engine, const struct engine_need *need,
+static void on_message(struct partition *partition, const struct engine_need *need,
                        const struct bus_reply *reply)
 {
     struct fields fields = fields_of(bus_reply_at(bus_reply_at(reply, 0), 1));
 
-    engine_message(engine, need->name, need->message, fields.items, fields.count);
+    engine_message(partition->engine, need->name, need->message, fields.items, fields.count);
     free(fields.items);
 }
 
-static void on_change(struct engine *engine, const struct engine_need *need,
+static void on_change(struct partition *partition, const struct engine_need *need,
                       const struct bus_reply *reply)
 {
-    engine_change(engine, need->name, need->message, bus_reply_text(bus_reply_at(reply, 0)));
+    engine_change(partition->engine, need->name, need->message,
+                  bus_reply_text(bus_reply_at(reply, 0)));
 }
 
 static const struct {
     const char *command, *what;
     size_t ids; /* how often the message's id follows the key */
-    void (*handle)(struct engine *, const struct engine_need *, const struct bus_reply *);
+    void (*handle)(struct partition *, const struct engine_need *, const struct bus_reply *);
 } kinds[] = {
     [ENGINE_NEED_USER] = {"HGETALL", "user", 0, on_user},
+    [ENGINE_NEED_UNREAD] = {"HGETALL", "unread", 0, on_unread},
     [ENGINE_NEED_CONVERSATION] = {"HGETALL", NULL, 0, on_conversation},
     [ENGINE_NEED_MESSAGE] = {"XRANGE", "log", 2, on_message},
     [ENGINE_NEED_CHANGE] = {"HMGET", "changes", 1, on_change},
@@ -161,7 +174,7 @@ static void on_fetched(void *arg, const struct bus_reply *reply)
     if (request->generation == partition->generation && reply != NULL &&
         partition_readable(partition, reply, kinds[need->kind].what, need->name)) {
         fetch_remove(partition, need);
-        kinds[need->kind].handle(partition->engine, need, reply);
+        kinds[need->kind].handle(partition, need, reply);
         partition_go_on(partition);
     }
     free(request);

@@ -74,6 +74,7 @@ struct gateway *gateway_add(struct engine *engine, struct slice id)
     gateway->bits = id_bits(id);
     gateway->heard_ms = engine->now_ms;
     TAILQ_INIT(&gateway->unwritten);
+    TAILQ_INIT(&gateway->replays);
     if (source != NULL) {
         gateway->applied = source->applied;
         source_remove(&engine->sources, source);
@@ -143,6 +144,7 @@ void gateway_on_written(struct engine *engine, struct gateway *gateway, struct n
     follow_on_written(engine, gateway, number);
     if (gateway->record_count == 0 && gateway->record_capacity > 4096)
         clear_records(gateway);
+    replay_on_written(engine, gateway, number);
     out = effects_key(engine->effects, "out", gateway_slice(gateway));
     effects_open(engine->effects, EFFECT_XTRIM, out, 1);
     effects_number(engine->effects, number_next(number));

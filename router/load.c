@@ -221,6 +221,26 @@ static void set_event_days(struct user *user, struct slice value)
     events_load_days(user, value);
 }
 
+static void set_keep(struct user *user, struct slice value)
+{
+    user->keep = true;
+    user->keep_until_ms = load_u64(load_word(&value));
+    user->keep_protocol = load_u64(load_word(&value));
+    if (number_parse(value, &user->keep_since) < 0)
+        user->keep_since = (struct number){0};
+}
+
+static void set_delivered(struct user *user, struct slice value)
+{
+    if (number_parse(value, &user->delivered) < 0)
+        user->delivered = (struct number){0};
+}
+
+static void set_waiting(struct user *user, struct slice value)
+{
+    user->waiting = load_u64(value);
+}
+
 static const struct {
     const char *name;
     void (*set)(struct user *, struct slice value);
@@ -234,6 +254,9 @@ static const struct {
     {"event", set_event},
     {"event_first", set_event_first},
     {"event_days", set_event_days},
+    {"keep", set_keep},
+    {"delivered", set_delivered},
+    {"waiting", set_waiting},
 };
 
 static void load_field(struct user *user, const struct engine_field *field)
@@ -243,14 +266,26 @@ static void load_field(struct user *user, const struct engine_field *field)
             user_fields[i].set(user, field->value);
 }
 
-void engine_user(struct engine *engine, struct slice id, const struct engine_field *fields,
+/* All of his record has come. */
+static void know_user(struct engine *engine, struct user *user)
+{
+    user->loaded = true;
+    if (!user->keep) {
+        user->waiting = user->mailbox_count;
+        user->delivered = (struct number){0};
+    }
+    mailbox_load_finish(engine, user);
+    replay_load(engine, user);
+    follow_load_user(engine, user);
+}
+
+bool engine_user(struct engine *engine, struct slice id, const struct engine_field *fields,
                  size_t count)
 {
     struct user *user = user_get(engine, id);
 
-    if (user->loaded)
-        return;
-    user->loaded = true;
+    if (user->loaded || user->known_in_part)
+        return !user->loaded;
     for (size_t i = 0; i < count; i++)
         load_field(user, &fields[i]);
     /* A status without a connection, and nobody waiting to end it, is left over from a Redis that
@@ -259,10 +294,22 @@ void engine_user(struct engine *engine, struct slice id, const struct engine_fie
         user->status = PRESENCE_OFFLINE;
     else if (user->status == PRESENCE_OFFLINE && user->visible_count)
         user->status = PRESENCE_ONLINE;
-    user->window_complete = user->mailbox_count == 0;
-    follow_load_user(engine, user);
-    if (engine->loading)
-        mailbox_load_finish(engine, user);
+    user->known_in_part = user->keep;
+    if (user->keep)
+        return true;
+    know_user(engine, user);
+    return false;
+}
+
+void engine_unread(struct engine *engine, struct slice id, const struct engine_field *fields,
+                   size_t count)
+{
+    struct user *user = user_find(engine, id);
+
+    if (user == NULL || user->loaded)
+        return;
+    unread_load(user, fields, count);
+    know_user(engine, user);
 }
 
 void engine_load_finish(struct engine *engine, uint64_t now_ms)

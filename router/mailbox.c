@@ -5,127 +5,15 @@
  * unconfirmed, in order of numbers. See state.h.
  */
 #include "common/xalloc.h"
-#include "router/state.h"
+#include "router/mailbox.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-/* What an entry costs beside its texts. */
-#define MESSAGE_OVERHEAD 64
 /* Messages kept in memory of a mailbox whose user is connected; beyond it they are read again when
  * their turn comes. */
 #define MAILBOX_WINDOW 256
 #define MAILBOX_WINDOW_BYTES (256 * 1024)
-
-static struct slice keep(char **at, struct slice text)
-{
-    struct slice kept = slice_of(*at, text.length);
-
-    if (text.length)
-        memcpy(*at, text.data, text.length);
-    *at += text.length;
-    return kept;
-}
-
-static struct message *message_new(struct slice from, struct slice chat, struct slice id,
-                                   struct slice body, struct slice metadata)
-{
-    size_t size = from.length + chat.length + id.length + body.length + metadata.length;
-    struct message *message = xcalloc(1, sizeof(*message) + size);
-    char *at = message->text;
-
-    message->references = 1;
-    message->from = keep(&at, from);
-    message->chat = keep(&at, chat);
-    message->id = keep(&at, id);
-    message->body = keep(&at, body);
-    message->metadata = keep(&at, metadata);
-    return message;
-}
-
-struct message *message_create(const struct frame_direct_message *direct, struct number number,
-                               uint64_t now_ms)
-{
-    struct message *message =
-        message_new(direct->from, (struct slice){0}, direct->id, direct->body, direct->metadata);
-
-    message->number = number;
-    message->protocol = direct->protocol;
-    message->content = direct->content;
-    message->policy = direct->policy;
-    message->sent_at_ms = now_ms;
-    message->expires_ms = direct->ttl_ms ? now_ms + direct->ttl_ms : 0;
-    return message;
-}
-
-struct message *message_of_event(const struct frame_conversation_event *event, struct number number)
-{
-    struct slice chat = chat_is_group(event->chat) ? event->chat : (struct slice){0};
-    struct message *message =
-        message_new(event->from, chat, event->id, event->body, event->metadata);
-
-    message->number = number;
-    message->in_chat = event->message;
-    message->protocol = event->protocol;
-    message->content = event->content;
-    message->policy = event->policy;
-    message->sent_at_ms = event->at_ms;
-    message->expires_ms = event->expires_ms;
-    return message;
-}
-
-void message_unref(struct message **message)
-{
-    if (*message != NULL && --(*message)->references == 0) {
-        free((*message)->targets);
-        free(*message);
-    }
-    *message = NULL;
-}
-
-size_t message_size(const struct message *message)
-{
-    return message->from.length + message->chat.length + message->id.length + message->body.length +
-           message->metadata.length + MESSAGE_OVERHEAD;
-}
-
-static bool message_expired(const struct engine *engine, const struct message *message)
-{
-    uint64_t age = engine->now_ms > message->sent_at_ms ? engine->now_ms - message->sent_at_ms : 0;
-
-    return (message->expires_ms && message->expires_ms <= engine->now_ms) ||
-           age > engine->limits.mailbox_ms;
-}
-
-/* ---- targets ---- */
-
-static struct target *find_target(struct message *message, const struct gateway *gateway,
-                                  uint64_t connection)
-{
-    for (size_t i = 0; i < message->target_count; i++)
-        if (message->targets[i].gateway == gateway && message->targets[i].connection == connection)
-            return &message->targets[i];
-    return NULL;
-}
-
-static void add_target(struct message *message, struct gateway *gateway, uint64_t connection)
-{
-    size_t count = message->target_count;
-
-    if (find_target(message, gateway, connection) != NULL)
-        return;
-    /* Grows at powers of two. */
-    if ((count & (count - 1)) == 0)
-        message->targets =
-            xrealloc(message->targets, (count ? count * 2 : 1) * sizeof(*message->targets));
-    message->targets[message->target_count++] =
-        (struct target){.gateway = gateway, .connection = connection};
-}
-
-static void remove_target(struct message *message, struct target *target)
-{
-    *target = message->targets[--message->target_count];
-}
 
 /* ---- pending ---- */
 
@@ -155,6 +43,17 @@ static void pending_remove(struct engine *engine, struct user *user, struct mess
     message_unref(&message);
 }
 
+/* Of one whose messages are kept: the watermark rises over what is confirmed without a gap. */
+static void settle_confirmed(struct engine *engine, struct user *user)
+{
+    struct message *message;
+
+    while ((message = TAILQ_FIRST(&user->pending)) != NULL && message->confirmed) {
+        unread_confirm(engine, user, message);
+        pending_remove(engine, user, message);
+    }
+}
+
 static bool window_free(const struct engine *engine, const struct user *user)
 {
     const struct connection *connection;
@@ -175,34 +74,12 @@ static bool window_free(const struct engine *engine, const struct user *user)
 
 /* ---- output ---- */
 
-static void say_delivery(struct user *user, const struct message *message, struct gateway *gateway,
-                         const uint64_t *connections, size_t count)
-{
-    gateway_say(gateway, &(struct frame){.type = FRAME_MESSAGE_DELIVERY,
-                                         .message_delivery = {
-                                             .connections = {.values = connections, .count = count},
-                                             .number = message->number,
-                                             .from = message->from,
-                                             .to = user_slice(user),
-                                             .chat = message->chat,
-                                             .id = message->id,
-                                             .message = message->in_chat,
-                                             .sent_at_ms = message->sent_at_ms,
-                                             .expires_ms = message->expires_ms,
-                                             .policy = message->policy,
-                                             .protocol = message->protocol,
-                                             .content = message->content,
-                                             .body = message->body,
-                                             .metadata = message->metadata,
-                                         }});
-}
-
 static void send_to_one(struct engine *engine, struct user *user, struct message *message,
                         struct connection *connection)
 {
-    add_target(message, connection->gateway, connection->id);
+    message_add_target(message, connection->gateway, connection->id);
     gateway_record(connection->gateway, engine_entry_number(engine), connection->id, message, 0);
-    say_delivery(user, message, connection->gateway, &connection->id, 1);
+    message_say(user, message, connection->gateway, &connection->id, 1);
 }
 
 /* To the connections of one gateway in one frame. */
@@ -212,10 +89,10 @@ static void send_to_gateway(struct engine *engine, struct user *user, struct mes
     size_t count = user_connections_at(user, gateway, ids);
 
     for (size_t i = 0; i < count; i++) {
-        add_target(message, gateway, ids[i]);
+        message_add_target(message, gateway, ids[i]);
         gateway_record(gateway, engine_entry_number(engine), ids[i], message, 0);
     }
-    say_delivery(user, message, gateway, ids, count);
+    message_say(user, message, gateway, ids, count);
 }
 
 static void send_to_all(struct engine *engine, struct user *user, struct message *message)
@@ -252,74 +129,16 @@ static void list_delivered(struct engine *engine, const struct user *user,
     reply->delivered.count = user->connection_count * 2;
 }
 
-/* ---- the mailbox in Redis ---- */
-
-static void text_field(struct effects *effects, const char *name, struct slice value)
-{
-    effects_text(effects, slice_text(name));
-    effects_text(effects, value);
-}
-
-static void u64_field(struct effects *effects, const char *name, uint64_t value)
-{
-    effects_text(effects, slice_text(name));
-    effects_u64(effects, value);
-}
-
-static void store(struct engine *engine, struct user *user, struct message *message)
-{
-    struct effects *effects = engine->effects;
-
-    assert(number_compare(message->number, user->mailbox_last) > 0);
-    effects_open(effects, EFFECT_XADD, user_mailbox_key(engine, user), 1 + 11 * 2);
-    effects_number(effects, message->number);
-    text_field(effects, "from", message->from);
-    text_field(effects, "chat", message->chat);
-    text_field(effects, "id", message->id);
-    u64_field(effects, "message", message->in_chat);
-    u64_field(effects, "sent_at", message->sent_at_ms);
-    u64_field(effects, "expires", message->expires_ms);
-    u64_field(effects, "policy", message->policy);
-    u64_field(effects, "protocol", message->protocol);
-    u64_field(effects, "content", message->content);
-    text_field(effects, "body", message->body);
-    text_field(effects, "metadata", message->metadata);
-    message->stored = true;
-    user->mailbox_last = message->number;
-    user->stored_since_asked = true;
-    user->mailbox_count++;
-    user->mailbox_bytes += message_size(message);
-    engine->counters.stored++;
-    user_mailbox_changed(engine, user);
-}
-
-static void unstore(struct engine *engine, struct user *user, const struct message *message)
-{
-    size_t size = message_size(message);
-
-    effects_open(engine->effects, EFFECT_XDEL, user_mailbox_key(engine, user), 1);
-    effects_number(engine->effects, message->number);
-    user->mailbox_count -= user->mailbox_count > 0;
-    user->mailbox_bytes -= size < user->mailbox_bytes ? size : user->mailbox_bytes;
-    user_mailbox_changed(engine, user);
-}
-
-static void store_pending(struct engine *engine, struct user *user)
+void mailbox_store_pending(struct engine *engine, struct user *user)
 {
     struct message *message;
 
     TAILQ_FOREACH(message, &user->pending, link)
     {
         if (!message->stored)
-            store(engine, user, message);
+            store_message(engine, user, message);
         user->paged = message->number;
     }
-}
-
-static bool mailbox_full(const struct engine *engine, const struct user *user)
-{
-    return user->mailbox_count >= engine->limits.mailbox_messages ||
-           user->mailbox_bytes >= engine->limits.mailbox_bytes;
 }
 
 /* ---- the window: what is loaded of the mailbox and not sent yet ---- */
@@ -353,8 +172,8 @@ static void window_clear(struct user *user)
 
     while ((message = window_pop(user)) != NULL)
         message_unref(&message);
-    user->window_complete = user->mailbox_count == 0;
-    user->paged = (struct number){0};
+    user->window_complete = user->waiting == 0;
+    user->paged = user->delivered;
 }
 
 static bool window_has_room(const struct user *user)
@@ -393,13 +212,13 @@ static bool drop_dead(struct engine *engine, struct user *user, const struct mes
         discard_tell(engine, user, message);
     else
         return false;
-    unstore(engine, user, message);
+    unstore_message(engine, user, message);
     return true;
 }
 
 void mailbox_page(struct engine *engine, struct user *user)
 {
-    while (user->connection_count && user->mailbox_count && window_free(engine, user)) {
+    while (user->connection_count && user->waiting && window_free(engine, user)) {
         struct message *message = window_pop(user);
 
         if (message == NULL) {
@@ -413,7 +232,10 @@ void mailbox_page(struct engine *engine, struct user *user)
             continue;
         }
         pending_insert(engine, user, message);
-        send_to_all(engine, user, message);
+        if (message->confirmed)
+            settle_confirmed(engine, user);
+        else
+            send_to_all(engine, user, message);
     }
 }
 
@@ -424,13 +246,13 @@ static void accept_offline(struct engine *engine, struct user *user, struct mess
 {
     if (message->policy != DELIVERY_STORE || user->guest) {
         reply->status = DIRECT_DISCARDED;
-    } else if (mailbox_full(engine, user)) {
+    } else if (store_full(engine, user)) {
         engine->counters.mailbox_full++;
         reply->status = DIRECT_MAILBOX_FULL;
     } else {
-        store(engine, user, message);
+        store_message(engine, user, message);
         user->window_complete = false;
-        reply->status = DIRECT_QUEUED;
+        reply->status = user->replaying_count ? DIRECT_BACKLOGGED : DIRECT_QUEUED;
     }
     message_unref(&message);
 }
@@ -438,7 +260,7 @@ static void accept_offline(struct engine *engine, struct user *user, struct mess
 /* Of what is not kept for those who leave, only as much is accepted as stays in memory. */
 static bool too_far_behind(const struct user *user, const struct message *message)
 {
-    return message->policy != DELIVERY_STORE && user->mailbox_count > 0 &&
+    return message->policy != DELIVERY_STORE && user->waiting > 0 &&
            (!user->window_complete || !window_has_room(user));
 }
 
@@ -452,16 +274,16 @@ static void accept_behind(struct engine *engine, struct user *user, struct messa
         message_unref(&message);
         return;
     }
-    if (mailbox_full(engine, user)) {
+    if (store_full(engine, user)) {
         engine->counters.mailbox_full++;
         reply->status = DIRECT_MAILBOX_FULL;
         message_unref(&message);
         return;
     }
-    if (user->mailbox_count == 0)
+    if (user->waiting == 0)
         user->window_complete = true;
-    store_pending(engine, user);
-    store(engine, user, message);
+    mailbox_store_pending(engine, user);
+    store_message(engine, user, message);
     window_offer(user, message);
     mailbox_page(engine, user);
     reply->status = number_compare(user->paged, number) >= 0 ? DIRECT_DELIVERED : DIRECT_BACKLOGGED;
@@ -473,9 +295,14 @@ void mailbox_accept(struct engine *engine, struct user *user, struct message *me
                     struct frame_direct_reply *reply)
 {
     assert(user->loaded);
+    unread_age(engine, user);
+    if (user->keep && unread_repeated(user, message, reply)) {
+        message_unref(&message);
+        return;
+    }
     if (user->connection_count == 0) {
         accept_offline(engine, user, message, reply);
-    } else if (user->mailbox_count || user->ack_count || !window_free(engine, user)) {
+    } else if (user->waiting || user->ack_count || user->keep || !window_free(engine, user)) {
         accept_behind(engine, user, message, reply);
     } else {
         pending_insert(engine, user, message);
@@ -488,10 +315,15 @@ void mailbox_accept(struct engine *engine, struct user *user, struct message *me
 
 /* ---- confirming ---- */
 
+/* settle_confirmed must follow when the caller is done with the list. */
 static void confirm(struct engine *engine, struct user *user, struct message *message, bool several)
 {
+    if (user->keep) {
+        message->confirmed = true;
+        return;
+    }
     if (message->stored)
-        unstore(engine, user, message);
+        unstore_message(engine, user, message);
     if (several)
         user_remember_seen(engine, user, message->number);
     pending_remove(engine, user, message);
@@ -502,7 +334,7 @@ void mailbox_on_written(struct engine *engine, struct message *message, struct g
 {
     struct user *user = message->user;
 
-    if (user == NULL || find_target(message, gateway, connection) == NULL)
+    if (user == NULL || message_target(message, gateway, connection) == NULL)
         return;
     if (user->ack_count) {
         const struct connection *taker = connection_find(gateway, connection);
@@ -513,6 +345,7 @@ void mailbox_on_written(struct engine *engine, struct message *message, struct g
         return;
     }
     confirm(engine, user, message, message->target_count > 1);
+    settle_confirmed(engine, user);
     mailbox_page(engine, user);
     user_settle(engine, user);
 }
@@ -542,7 +375,11 @@ static void ack_in_window(struct engine *engine, struct user *user, struct slice
 
     if (message == NULL)
         return;
-    unstore(engine, user, message);
+    if (user->keep) {
+        message->confirmed = true;
+        return;
+    }
+    unstore_message(engine, user, message);
     window_remove(user, message);
     message_unref(&message);
 }
@@ -556,6 +393,7 @@ void mailbox_on_ack(struct engine *engine, struct user *user, struct slice id)
         return;
     }
     confirm(engine, user, message, user->connection_count > 1);
+    settle_confirmed(engine, user);
     mailbox_page(engine, user);
     user_settle(engine, user);
 }
@@ -568,7 +406,7 @@ void mailbox_on_connect(struct engine *engine, struct user *user, struct connect
     send_to_one(engine, user, message, connection);
     /* From now on their copies wait for his own word. */
     if (connection->flags & CONNECTION_FLAG_ACK)
-        store_pending(engine, user);
+        mailbox_store_pending(engine, user);
     if (user->connection_count == 1) {
         user->came = number_make(engine->epoch, engine->commit, engine->index);
         window_clear(user);
@@ -581,7 +419,7 @@ void mailbox_on_connect(struct engine *engine, struct user *user, struct connect
 static void discard(struct engine *engine, struct user *user, const struct message *message)
 {
     if (message->stored)
-        unstore(engine, user, message);
+        unstore_message(engine, user, message);
     discard_tell(engine, user, message);
 }
 
@@ -596,7 +434,7 @@ static void forget_guest(struct engine *engine, struct user *user)
     }
     if (user->mailbox_count)
         effects_open(engine->effects, EFFECT_DEL, user_mailbox_key(engine, user), 0);
-    user->mailbox_count = user->mailbox_bytes = 0;
+    user->mailbox_count = user->mailbox_bytes = user->waiting = 0;
     user_mailbox_changed(engine, user);
     window_clear(user);
 }
@@ -610,7 +448,7 @@ static void pending_to_mailbox(struct engine *engine, struct user *user)
         if (message->policy != DELIVERY_STORE)
             discard(engine, user, message);
         else if (!message->stored)
-            store(engine, user, message);
+            store_message(engine, user, message);
         pending_remove(engine, user, message);
     }
     TAILQ_FOREACH(message, &user->window, link)
@@ -626,14 +464,14 @@ static void pending_to_mailbox(struct engine *engine, struct user *user)
 static void close_target(struct engine *engine, struct user *user, struct message *message,
                          const struct connection *connection, struct number seen)
 {
-    struct target *target = find_target(message, connection->gateway, connection->id);
+    struct target *target = message_target(message, connection->gateway, connection->id);
     bool taken = target != NULL && number_compare(message->number, seen) <= 0 &&
                  !(connection->flags & CONNECTION_FLAG_ACK);
 
     if ((taken || message->written) && user->ack_count == 0)
         confirm(engine, user, message, user->connection_count > 1);
     else if (target != NULL)
-        remove_target(message, target);
+        message_remove_target(message, target);
 }
 
 void mailbox_on_closed(struct engine *engine, struct user *user, struct connection *connection,
@@ -645,6 +483,7 @@ void mailbox_on_closed(struct engine *engine, struct user *user, struct connecti
         next = TAILQ_NEXT(message, link);
         close_target(engine, user, message, connection, seen);
     }
+    settle_confirmed(engine, user);
     if (user->connection_count > 1)
         return;
     if (user->guest)
@@ -655,29 +494,6 @@ void mailbox_on_closed(struct engine *engine, struct user *user, struct connecti
 
 /* ---- pages ---- */
 
-static uint64_t u64_of(const struct engine_page_entry *entry, const char *name)
-{
-    return load_u64(load_entry_field(entry, name));
-}
-
-static struct message *message_of_entry(const struct engine_page_entry *entry)
-{
-    struct message *message =
-        message_new(load_entry_field(entry, "from"), load_entry_field(entry, "chat"),
-                    load_entry_field(entry, "id"), load_entry_field(entry, "body"),
-                    load_entry_field(entry, "metadata"));
-
-    message->number = entry->number;
-    message->in_chat = u64_of(entry, "message");
-    message->sent_at_ms = u64_of(entry, "sent_at");
-    message->expires_ms = u64_of(entry, "expires");
-    message->policy = u64_of(entry, "policy");
-    message->protocol = u64_of(entry, "protocol");
-    message->content = u64_of(entry, "content");
-    message->stored = true;
-    return message;
-}
-
 /* Nothing is above this page: it was not full, or ends with the newest. */
 static bool page_is_last(const struct user *user, const struct engine_page_entry *entries,
                          size_t count)
@@ -687,24 +503,44 @@ static bool page_is_last(const struct user *user, const struct engine_page_entry
     return count && number_compare(entries[count - 1].number, user->mailbox_last) == 0;
 }
 
-void engine_page(struct engine *engine, struct slice id, const struct engine_page_entry *entries,
-                 size_t count)
+/* Read by its user while the page was on its way. */
+static bool was_read(const struct user *user, struct number number)
+{
+    return user->keep && number_compare(number, user->keep_since) > 0 &&
+           !unread_known(user, number);
+}
+
+static void window_read(struct engine *engine, struct user *user,
+                        const struct engine_page_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct message *message;
+
+        if (was_read(user, entries[i].number))
+            continue;
+        message = store_read(&entries[i]);
+        if (user->keep)
+            unread_add(engine, user, message);
+        window_push(user, message);
+    }
+    user->window_complete = page_is_last(user, entries, count);
+}
+
+void engine_page(struct engine *engine, struct slice id, uint64_t ticket,
+                 const struct engine_page_entry *entries, size_t count)
 {
     struct user *user = user_find(engine, id);
 
-    if (user == NULL || !user->page_asked)
+    if (user != NULL && ticket)
+        replay_on_page(engine, user, ticket, entries, count);
+    if (user == NULL || ticket || !user->page_asked)
         return;
     user->page_asked = false;
     /* He left and came back meanwhile, and begins at the front again: this is a page of the middle.
      */
-    if (number_compare(user->paged, user->page_after) != 0) {
-        mailbox_page(engine, user);
-    } else if (user->connection_count) {
-        for (size_t i = 0; i < count; i++)
-            window_push(user, message_of_entry(&entries[i]));
-        user->window_complete = page_is_last(user, entries, count);
-        mailbox_page(engine, user);
-    }
+    if (user->connection_count && number_compare(user->paged, user->page_after) == 0)
+        window_read(engine, user, entries, count);
+    mailbox_page(engine, user);
     user_settle(engine, user);
 }
 
@@ -712,15 +548,15 @@ void engine_page(struct engine *engine, struct slice id, const struct engine_pag
 
 bool mailbox_wants(const struct user *user)
 {
-    return user->connection_count > 0;
+    return user->connection_count + user->replaying_count > 0 || user->keep;
 }
 
 struct message *mailbox_take(struct engine *engine, struct user *user,
                              const struct engine_page_entry *entry)
 {
-    struct message *message = message_of_entry(entry);
+    struct message *message = store_read(entry);
 
-    unstore(engine, user, message);
+    unstore_message(engine, user, message);
     if (message_expired(engine, message)) {
         engine->counters.expired++;
         message_unref(&message);
@@ -730,8 +566,49 @@ struct message *mailbox_take(struct engine *engine, struct user *user,
 
 void mailbox_emptied(struct engine *engine, struct user *user)
 {
-    user->mailbox_count = user->mailbox_bytes = 0;
+    user->mailbox_count = user->mailbox_bytes = user->waiting = 0;
     user_mailbox_changed(engine, user);
+}
+
+/* ---- messages that are kept until they are read (unread.c) ---- */
+
+static struct message *find_number(const struct message_list *list, struct number number)
+{
+    struct message *message;
+
+    TAILQ_FOREACH(message, list, link)
+    {
+        if (number_compare(message->number, number) == 0)
+            return message;
+    }
+    return NULL;
+}
+
+void mailbox_forget(struct engine *engine, struct user *user, struct number number)
+{
+    struct message *message = find_number(&user->pending, number);
+
+    if (message != NULL) {
+        pending_remove(engine, user, message);
+        settle_confirmed(engine, user);
+        return;
+    }
+    message = find_number(&user->window, number);
+    if (message == NULL)
+        return;
+    window_remove(user, message);
+    message_unref(&message);
+}
+
+void mailbox_end_keep(struct engine *engine, struct user *user)
+{
+    struct message *message, *next;
+
+    for (message = TAILQ_FIRST(&user->pending); message != NULL; message = next) {
+        next = TAILQ_NEXT(message, link);
+        if (message->confirmed)
+            confirm(engine, user, message, true);
+    }
 }
 
 /* ---- loading ---- */
@@ -765,7 +642,7 @@ void mailbox_load_pending(struct engine *engine, struct gateway *gateway, struct
             message->content = delivery->content;
             pending_insert(engine, user, message);
         }
-        add_target(message, gateway, connection->id);
+        message_add_target(message, gateway, connection->id);
         gateway_record(gateway, entry, connection->id, message, 0);
     }
 }
@@ -777,12 +654,12 @@ void mailbox_load_finish(struct engine *engine, struct user *user)
 {
     struct message *message;
 
-    user->window_complete = user->mailbox_count == 0;
-    if (user->mailbox_count == 0 || user->connection_count == 0)
-        return;
-    while ((message = TAILQ_FIRST(&user->pending)) != NULL)
+    user->window_complete = user->waiting == 0;
+    user->paged = user->delivered;
+    while ((user->waiting || user->keep) && (message = TAILQ_FIRST(&user->pending)) != NULL)
         pending_remove(engine, user, message);
-    want_page(engine, user);
+    if (user->waiting && user->connection_count)
+        want_page(engine, user);
 }
 
 void mailbox_destroy(struct engine *engine, struct user *user)

@@ -78,6 +78,11 @@ static void of_direct_message(struct needs *needs, const struct frame *frame)
     need_user(needs, frame->direct_message.to);
 }
 
+static void of_message_read(struct needs *needs, const struct frame *frame)
+{
+    need_user(needs, frame->message_read.user);
+}
+
 static void of_presence_watch(struct needs *needs, const struct frame *frame)
 {
     need_user(needs, frame->presence_watch.user);
@@ -159,6 +164,7 @@ static const struct {
     {FRAME_ANNOUNCED_CONNECTION, of_announced_connection},
     {FRAME_PRESENCE_WATCH, of_presence_watch},
     {FRAME_MESSAGE_ACK, of_message_ack},
+    {FRAME_MESSAGE_READ, of_message_read},
     {FRAME_CONVERSATION_POST, of_post},
     {FRAME_CONVERSATION_CHANGE, of_change},
     {FRAME_CONVERSATION_MARK, of_mark},

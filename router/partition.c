@@ -174,6 +174,7 @@ struct request {
     struct partition *partition;
     uint64_t generation;
     struct slice user; /* owned; of fetches and pages */
+    uint64_t ticket;   /* of pages */
 };
 
 static struct request *request_create(struct partition *partition, struct slice user)
@@ -432,24 +433,26 @@ static void on_page(void *arg, const struct bus_reply *reply)
         return;
     }
     page = partition_page_create(request->user, reply);
+    page->ticket = request->ticket;
     STAILQ_INSERT_TAIL(&partition->pages, page, link);
     request_destroy(request);
     pump(partition);
 }
 
-static void ask_page(struct partition *partition, struct slice user, struct number after)
+static void ask_page(struct partition *partition, const struct engine_page_request *wanted)
 {
     struct buffer key = {0};
     char from[NUMBER_TEXT_SIZE + 1] = "(";
     char count[24];
-    struct request *request = request_create(partition, user);
+    struct request *request = request_create(partition, wanted->user);
     struct slice argv[6];
 
-    number_format(after, from + 1);
+    request->ticket = wanted->ticket;
+    number_format(wanted->after, from + 1);
     snprintf(count, sizeof(count), "%d", ENGINE_PAGE_ENTRIES);
     argv[0] = slice_text("XRANGE");
-    argv[1] = partition_key(partition, &key, "mailbox", user);
-    argv[2] = slice_text(number_is_zero(after) ? "-" : from);
+    argv[1] = partition_key(partition, &key, "mailbox", wanted->user);
+    argv[2] = slice_text(number_is_zero(wanted->after) ? "-" : from);
     argv[3] = slice_text("+");
     argv[4] = slice_text("COUNT");
     argv[5] = slice_text(count);
@@ -460,11 +463,10 @@ static void ask_page(struct partition *partition, struct slice user, struct numb
 
 static void ask_pages(struct partition *partition)
 {
-    struct slice user;
-    struct number after;
+    struct engine_page_request wanted;
 
-    while (engine_next_page(partition->engine, &user, &after))
-        ask_page(partition, user, after);
+    while (engine_next_page(partition->engine, &wanted))
+        ask_page(partition, &wanted);
     partition_ask_reads(partition);
 }
 
@@ -622,7 +624,7 @@ static void apply_pages(struct partition *partition)
         if (page->of_read)
             engine_read(partition->engine, &page->read, page->entries, page->count);
         else
-            engine_page(partition->engine, page->user, page->entries, page->count);
+            engine_page(partition->engine, page->user, page->ticket, page->entries, page->count);
         remove_page(partition);
     }
 }

@@ -31,6 +31,7 @@ struct page {
     struct slice user;
     bool of_read; /* one that engine_next_read asked for: */
     struct engine_read read;
+    uint64_t ticket;
     struct engine_page_entry *entries;
     struct engine_field *fields;
     size_t count;

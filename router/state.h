@@ -20,6 +20,11 @@ TAILQ_HEAD(connection_queue, connection);
 struct gateway;
 struct user;
 
+/* Flags of a connection that only the router knows. */
+enum {
+    CONNECTION_REPLAYING = 1 << 20, /* in user->replaying: gets what was confirmed before */
+};
+
 /* One unconfirmed message on its way to one connection. */
 struct target {
     struct gateway *gateway;
@@ -31,8 +36,9 @@ struct message {
     uint32_t references; /* the user's list, and each gateway's record of it */
     struct user *user;   /* NULL once confirmed, expired or gone to the mailbox alone */
     struct number number;
-    bool stored;  /* the mailbox has a copy */
-    bool written; /* a peer's TCP has it; kept because its user acknowledges himself */
+    bool stored;    /* the mailbox has a copy */
+    bool written;   /* a peer's TCP has it; kept because its user acknowledges himself */
+    bool confirmed; /* of one whose messages are kept: waits for those before it */
     uint64_t protocol, content, policy;
     uint64_t sent_at_ms, expires_ms;             /* 0: never */
     uint64_t in_chat;                            /* its id in a conversation; 0: it is in none */
@@ -74,6 +80,7 @@ struct gateway {
     struct number last_output;
     struct connection *connections;    /* hash by id */
     struct connection_queue unwritten; /* followers that wait for what is on its way to them */
+    struct connection_queue replays;   /* those that get what was confirmed before, likewise */
 
     struct record *records; /* ring */
     size_t record_first, record_count, record_capacity;
@@ -109,8 +116,13 @@ struct connection {
     struct number page_entry; /* waits_written: until this output entry is */
     uint64_t ticket;          /* of the page that was asked for it; 0: none */
     TAILQ_ENTRY(connection) wait_link;
-    struct slice slot; /* in slot_text */
-    LIST_ENTRY(connection) of_user;
+    struct number replayed;                /* while it is replaying: how far it is (replay.c) */
+    uint64_t replay_ticket;                /* of the page that was asked for; 0: none */
+    struct number replay_entry;            /* in gateway->replays: this must be written */
+    struct connection_queue *replay_queue; /* it waits there; NULL: nowhere */
+    TAILQ_ENTRY(connection) replay_link;
+    struct slice slot;              /* in slot_text */
+    LIST_ENTRY(connection) of_user; /* user->connections, replaying or followers */
     UT_hash_handle hh;
     char slot_text[];
 };
@@ -125,16 +137,25 @@ enum presence_status { PRESENCE_OFFLINE, PRESENCE_ONLINE, PRESENCE_AWAY, PRESENC
 
 struct user {
     bool loaded;
-    struct connection_list connections;
+    bool known_in_part; /* his record has come, the rest of it not yet */
+    struct connection_list connections, replaying;
     bool guest; /* nothing is kept of him when he is not connected */
-    size_t connection_count, ack_count, visible_count;
+    size_t connection_count, replaying_count;
     struct connection_list followers; /* those with EVENTS: they get no messages */
     size_t follower_count;
+    size_t ack_count, visible_count, keep_count; /* of all */
 
     struct message_list pending; /* sent and unconfirmed, in order of numbers */
     size_t pending_count, pending_bytes;
 
     uint64_t mailbox_count, mailbox_bytes;
+    uint64_t waiting; /* of mailbox_count: those that are not confirmed */
+    /* While its messages are kept until they are read; otherwise waiting is mailbox_count. */
+    bool keep;
+    uint64_t keep_until_ms, keep_protocol;
+    struct number keep_since;   /* what is above is in the index */
+    struct number delivered;    /* confirmed up to here */
+    struct unread *unread;      /* what is in the mailbox, by number and id; NULL: nothing known */
     struct number mailbox_last; /* highest number stored; zero when not known */
     struct number paged;        /* highest number of the mailbox that is in pending */
     struct message_list window; /* loaded from the mailbox, above paged, not sent yet */
@@ -202,6 +223,7 @@ struct engine {
     size_t idle_count;
     struct user_list grace;               /* by grace_ms */
     struct user_list pages;               /* want a page */
+    struct connection_queue replays;      /* likewise */
     TAILQ_HEAD(claim_list, claim) claims; /* by time */
     struct watcher *watch_all;            /* gateways that follow everybody's presence */
     struct topic *topics;                 /* hash by name */
@@ -241,6 +263,20 @@ struct engine {
 static inline struct slice user_slice(const struct user *user)
 {
     return slice_of(user->id, user->id_length);
+}
+
+/* Where a user's connections are: those that get messages, that get all of it first, that get
+ * events. */
+#define USER_LISTS 3
+static inline const struct connection_list *user_connection_list(const struct user *user, int list)
+{
+    const struct connection_list *const lists[USER_LISTS] = {
+        &user->connections,
+        &user->replaying,
+        &user->followers,
+    };
+
+    return lists[list];
 }
 
 static inline struct number engine_entry_number(const struct engine *engine)
@@ -386,6 +422,30 @@ void mailbox_load_pending(struct engine *, struct gateway *, struct number entry
                           const struct frame_message_delivery *);
 void mailbox_load_finish(struct engine *, struct user *);
 void mailbox_destroy(struct engine *, struct user *);
+
+/* ---- unread.c: messages kept until they are read ---- */
+/* A connection with CONNECTION_FLAG_KEEP comes: from now on, if not before. */
+void unread_begin(struct engine *, struct user *, uint64_t protocol);
+/* The mark lasts from now. */
+void unread_on_closed(struct engine *, struct user *);
+/* Handler. from: empty for any sender. */
+void unread_on_read(struct engine *, struct user *, struct slice id, struct slice from);
+void unread_load(struct user *, const struct engine_field *fields, size_t count);
+void unread_destroy(struct user *);
+size_t unread_count(const struct user *);
+/* The mark, if it is over, goes, and with it what was kept for it; what is too old goes too. */
+void unread_age(struct engine *, struct user *);
+
+/* ---- replay.c: what was confirmed before, to a connection that wants all that is unread ---- */
+/* It is in user->replaying; it begins above `after`, and joins the others when it has all. */
+void replay_begin(struct engine *, struct connection *, struct number after);
+void replay_forget(struct connection *);
+void replay_on_written(struct engine *, struct gateway *, struct number number);
+bool replay_next_page(struct engine *, struct engine_page_request *);
+void replay_on_page(struct engine *, struct user *, uint64_t ticket,
+                    const struct engine_page_entry *, size_t count);
+/* Loading: those who were in the middle of it go on. */
+void replay_load(struct engine *, struct user *);
 
 /* ---- discard.c: accepted messages that are dropped ---- */
 /* Tells the sender, if he asked for it. */

@@ -6,6 +6,7 @@
 #include "common/xalloc.h"
 #include "router/events.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 struct user *user_find(const struct engine *engine, struct slice id)
@@ -36,6 +37,7 @@ struct user *user_get(struct engine *engine, struct slice id)
     LIST_INIT(&user->connections);
     LIST_INIT(&user->followers);
     user->event_oldest = 1;
+    LIST_INIT(&user->replaying);
     TAILQ_INIT(&user->pending);
     TAILQ_INIT(&user->window);
     HASH_ADD_KEYPTR(hh, engine->users, user->id, id.length, user);
@@ -46,6 +48,7 @@ struct user *user_get(struct engine *engine, struct slice id)
 static void user_destroy(struct engine *engine, struct user *user)
 {
     mailbox_destroy(engine, user);
+    unread_destroy(user);
     free((char *)user->presence_metadata.data);
     free(user->event_days);
     HASH_DEL(engine->users, user);
@@ -54,9 +57,9 @@ static void user_destroy(struct engine *engine, struct user *user)
 
 static bool user_needed(const struct user *user)
 {
-    return user->connection_count || user->follower_count || user->draining ||
-           user->pending_count || user->watchers || user->grace_ms || user->page_wanted ||
-           user->page_asked || user->in_changed || user->in_remembered;
+    return user->connection_count || user->replaying_count || user->follower_count ||
+           user->draining || user->pending_count || user->watchers || user->grace_ms ||
+           user->page_wanted || user->page_asked || user->in_changed || user->in_remembered;
 }
 
 void user_settle(struct engine *engine, struct user *user)
@@ -160,11 +163,29 @@ static void u64_field(struct effects *effects, const char *name, uint64_t value)
     effects_u64(effects, value);
 }
 
+/* keep: "until protocol since". */
+static void write_keep(struct effects *effects, const struct user *user)
+{
+    struct buffer keep = {0};
+    char since[NUMBER_TEXT_SIZE];
+
+    number_format(user->keep_since, since);
+    buffer_appendf(&keep, "%" PRIu64 " %" PRIu64 " %s", user->keep_until_ms, user->keep_protocol,
+                   since);
+    effects_text(effects, slice_text("keep"));
+    effects_text(effects, buffer_slice(&keep));
+    buffer_finish(&keep);
+    u64_field(effects, "waiting", user->waiting);
+    effects_text(effects, slice_text("delivered"));
+    effects_number(effects, user->delivered);
+}
+
 static void write_record(struct engine *engine, struct user *user)
 {
     struct effects *effects = engine->effects;
     uint32_t key = effects_key(effects, "user", user_slice(user));
     size_t pairs = (user->record_changed ? 3 : 0) + (user->mailbox_changed ? 2 : 0) +
+                   (user->mailbox_changed && user->keep ? 3 : 0) +
                    (user->events_changed ? events_record_pairs() : 0);
 
     if (user->guest && user->connection_count + user->follower_count == 0 &&
@@ -186,6 +207,8 @@ static void write_record(struct engine *engine, struct user *user)
         u64_field(effects, "mailbox", user->mailbox_count);
         u64_field(effects, "mailbox_bytes", user->mailbox_bytes);
     }
+    if (user->mailbox_changed && user->keep)
+        write_keep(effects, user);
     if (user->events_changed)
         events_write_record(engine, user);
     user->record_changed = user->mailbox_changed = user->events_changed = false;

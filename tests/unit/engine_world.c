@@ -14,6 +14,7 @@
 struct world_page {
     STAILQ_ENTRY(world_page) link;
     struct slice user;
+    uint64_t ticket;
     bool of_read;
     struct engine_read read;
     struct engine_page_entry *entries;
@@ -161,17 +162,19 @@ static struct engine_page_entry copy_entry(const struct engine_page_entry *entry
     return (struct engine_page_entry){entry->number, fields, entry->field_count};
 }
 
-static struct world_page *read_page(struct engine_world *world, const char *what, struct slice user,
-                                    struct number after)
+static struct world_page *read_page(struct engine_world *world, const char *what,
+                                    const struct engine_page_request *wanted)
 {
     struct world_page *page = xcalloc(1, sizeof(*page));
     size_t count;
-    const struct engine_page_entry *entries = model_store_stream(world->store, what, user, &count);
+    const struct engine_page_entry *entries =
+        model_store_stream(world->store, what, wanted->user, &count);
 
-    page->user = copy(user);
+    page->user = copy(wanted->user);
+    page->ticket = wanted->ticket;
     page->entries = xcalloc(ENGINE_PAGE_ENTRIES, sizeof(*page->entries));
     for (size_t i = 0; i < count && page->count < ENGINE_PAGE_ENTRIES; i++)
-        if (number_compare(entries[i].number, after) > 0)
+        if (number_compare(entries[i].number, wanted->after) > 0)
             page->entries[page->count++] = copy_entry(&entries[i]);
     STAILQ_INSERT_TAIL(&world->pages, page, link);
     return page;
@@ -179,8 +182,9 @@ static struct world_page *read_page(struct engine_world *world, const char *what
 
 static void ask_read(struct engine_world *world, const struct engine_read *read)
 {
-    struct world_page *page = read_page(
-        world, read->kind == ENGINE_READ_EVENTS ? "events" : "mailbox", read->user, read->after);
+    struct world_page *page =
+        read_page(world, read->kind == ENGINE_READ_EVENTS ? "events" : "mailbox",
+                  &(struct engine_page_request){.user = read->user, .after = read->after});
 
     page->of_read = true;
     page->read = *read;
@@ -189,13 +193,12 @@ static void ask_read(struct engine_world *world, const struct engine_read *read)
 
 void world_ask_pages(struct engine_world *world)
 {
-    struct slice user;
-    struct number after;
+    struct engine_page_request wanted;
 
     struct engine_read read;
 
-    while (engine_next_page(world->engine, &user, &after))
-        read_page(world, "mailbox", user, after);
+    while (engine_next_page(world->engine, &wanted))
+        read_page(world, "mailbox", &wanted);
     while (engine_next_read(world->engine, &read))
         ask_read(world, &read);
 }
@@ -214,7 +217,7 @@ static void apply_pages(struct engine_world *world)
         if (page->of_read)
             engine_read(world->engine, &page->read, page->entries, page->count);
         else
-            engine_page(world->engine, page->user, page->entries, page->count);
+            engine_page(world->engine, page->user, page->ticket, page->entries, page->count);
         page_destroy(page);
     }
 }
@@ -284,7 +287,10 @@ static void fetch_user(void *arg, struct slice user)
     size_t count;
     const struct engine_field *fields = model_store_hash(world->store, "user", user, &count);
 
-    engine_user(world->engine, user, fields, count);
+    if (engine_user(world->engine, user, fields, count)) {
+        fields = model_store_hash(world->store, "unread", user, &count);
+        engine_unread(world->engine, user, fields, count);
+    }
 }
 
 void world_take(struct engine_world *world)
@@ -366,6 +372,9 @@ static void fetch(void *arg, const struct engine_need *need)
     switch (need->kind) {
     case ENGINE_NEED_USER:
         fetch_user(world, need->name);
+        break;
+    case ENGINE_NEED_UNREAD:
+        fail_msg("frames never ask for an index");
         break;
     case ENGINE_NEED_CONVERSATION:
         fetch_conversation(world, need->name);

@@ -1,0 +1,366 @@
+/*
+ * Users whose messages stay in the mailbox until they are read: those who came with
+ * CONNECTION_FLAG_KEEP, for mailbox_days after they were last here so. What was confirmed stays
+ * below a watermark; the index `unread:<id>` names all that is there. See mailbox.h.
+ */
+#include "common/xalloc.h"
+#include "router/mailbox.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct unread_item {
+    struct number number;
+    uint64_t size, sent_at_ms, protocol;
+    struct slice from, id; /* in text */
+    TAILQ_ENTRY(unread_item) link;
+    struct unread_item *same; /* another with this id; only the first is in the table by id */
+    UT_hash_handle hh, hh_id;
+    char text[];
+};
+
+struct unread {
+    struct unread_item *by_number, *by_id;
+    TAILQ_HEAD(unread_list, unread_item) items; /* in order of numbers */
+};
+
+static struct unread *index_of(struct user *user)
+{
+    if (user->unread == NULL) {
+        user->unread = xcalloc(1, sizeof(*user->unread));
+        TAILQ_INIT(&user->unread->items);
+    }
+    return user->unread;
+}
+
+static struct unread_item *find(const struct user *user, struct number number)
+{
+    struct unread_item *item = NULL;
+
+    if (user->unread != NULL)
+        HASH_FIND(hh, user->unread->by_number, &number, sizeof(number), item);
+    return item;
+}
+
+static struct unread_item *find_id(const struct user *user, struct slice id)
+{
+    struct unread_item *item = NULL;
+
+    if (user->unread != NULL)
+        HASH_FIND(hh_id, user->unread->by_id, id.data, id.length, item);
+    return item;
+}
+
+static struct unread_item *item_create(struct slice from, struct slice id)
+{
+    struct unread_item *item = xcalloc(1, sizeof(*item) + from.length + id.length + 1);
+
+    item->from = slice_of(item->text, from.length);
+    item->id = slice_of(item->text + from.length, id.length);
+    if (from.length)
+        memcpy(item->text, from.data, from.length);
+    if (id.length)
+        memcpy(item->text + from.length, id.data, id.length);
+    return item;
+}
+
+static void insert(struct unread *unread, struct unread_item *item)
+{
+    struct unread_item *before = TAILQ_LAST(&unread->items, unread_list), *same;
+
+    while (before != NULL && number_compare(before->number, item->number) > 0)
+        before = TAILQ_PREV(before, unread_list, link);
+    if (before != NULL)
+        TAILQ_INSERT_AFTER(&unread->items, before, item, link);
+    else
+        TAILQ_INSERT_HEAD(&unread->items, item, link);
+    HASH_ADD(hh, unread->by_number, number, sizeof(item->number), item);
+    HASH_FIND(hh_id, unread->by_id, item->id.data, item->id.length, same);
+    if (same == NULL) {
+        HASH_ADD_KEYPTR(hh_id, unread->by_id, item->id.data, item->id.length, item);
+    } else {
+        item->same = same->same;
+        same->same = item;
+    }
+}
+
+static void remove_id(struct unread *unread, struct unread_item *item)
+{
+    struct unread_item *first, *second = item->same;
+
+    HASH_FIND(hh_id, unread->by_id, item->id.data, item->id.length, first);
+    if (first != item) {
+        while (first->same != item)
+            first = first->same;
+        first->same = item->same;
+        return;
+    }
+    HASH_DELETE(hh_id, unread->by_id, item);
+    if (second != NULL)
+        HASH_ADD_KEYPTR(hh_id, unread->by_id, second->id.data, second->id.length, second);
+}
+
+static void item_destroy(struct unread *unread, struct unread_item *item)
+{
+    remove_id(unread, item);
+    HASH_DEL(unread->by_number, item);
+    TAILQ_REMOVE(&unread->items, item, link);
+    free(item);
+}
+
+void unread_destroy(struct user *user)
+{
+    if (user->unread == NULL)
+        return;
+    while (!TAILQ_EMPTY(&user->unread->items))
+        item_destroy(user->unread, TAILQ_FIRST(&user->unread->items));
+    free(user->unread);
+    user->unread = NULL;
+}
+
+size_t unread_count(const struct user *user)
+{
+    return user->unread ? HASH_COUNT(user->unread->by_number) : 0;
+}
+
+/* ---- the index in Redis ---- */
+
+static uint32_t unread_key(struct engine *engine, const struct user *user)
+{
+    return effects_key(engine->effects, "unread", user_slice(user));
+}
+
+/* "size sent_at protocol from", and behind a newline, which no user id has, the message's id. */
+static void write_item(struct engine *engine, const struct user *user,
+                       const struct unread_item *item)
+{
+    struct buffer value = {0};
+    char number[NUMBER_TEXT_SIZE];
+
+    buffer_appendf(&value, "%" PRIu64 " %" PRIu64 " %" PRIu64 " ", item->size, item->sent_at_ms,
+                   item->protocol);
+    buffer_append_slice(&value, item->from);
+    buffer_append_byte(&value, '\n');
+    buffer_append_slice(&value, item->id);
+    effects_hset(engine->effects, unread_key(engine, user),
+                 slice_of(number, (size_t)number_format(item->number, number)),
+                 buffer_slice(&value));
+    buffer_finish(&value);
+}
+
+static struct unread_item *load_item(const struct engine_field *field)
+{
+    struct slice value = field->value, sender;
+    uint64_t size = load_u64(load_word(&value)), sent_at_ms = load_u64(load_word(&value));
+    uint64_t protocol = load_u64(load_word(&value));
+    const char *newline = value.length ? memchr(value.data, '\n', value.length) : NULL;
+    struct unread_item *item;
+    struct number number;
+
+    if (newline == NULL || number_parse(field->name, &number) < 0)
+        return NULL;
+    sender = slice_of(value.data, (size_t)(newline - value.data));
+    item = item_create(sender, slice_of(newline + 1, value.length - sender.length - 1));
+    item->number = number;
+    item->size = size;
+    item->sent_at_ms = sent_at_ms;
+    item->protocol = protocol;
+    return item;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    return number_compare((*(struct unread_item *const *)a)->number,
+                          (*(struct unread_item *const *)b)->number);
+}
+
+void unread_load(struct user *user, const struct engine_field *fields, size_t count)
+{
+    struct unread_item **items = xcalloc(count ? count : 1, sizeof(struct unread_item *));
+    struct unread *unread = index_of(user);
+    size_t loaded = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if ((items[loaded] = load_item(&fields[i])) != NULL)
+            loaded++;
+    qsort(items, loaded, sizeof(struct unread_item *), compare_items);
+    for (size_t i = 0; i < loaded; i++)
+        insert(unread, items[i]);
+    free(items);
+}
+
+void unread_add(struct engine *engine, struct user *user, const struct message *message)
+{
+    struct unread_item *item;
+
+    if (find(user, message->number) != NULL)
+        return;
+    item = item_create(message->from, message->id);
+    item->number = message->number;
+    item->size = message_size(message);
+    item->sent_at_ms = message->sent_at_ms;
+    item->protocol = message->protocol;
+    insert(index_of(user), item);
+    write_item(engine, user, item);
+}
+
+void unread_remove(struct engine *engine, struct user *user, struct number number)
+{
+    struct unread_item *item = find(user, number);
+    char text[NUMBER_TEXT_SIZE];
+
+    if (item == NULL)
+        return;
+    effects_hdel(engine->effects, unread_key(engine, user),
+                 slice_of(text, (size_t)number_format(number, text)));
+    item_destroy(user->unread, item);
+}
+
+bool unread_known(const struct user *user, struct number number)
+{
+    return find(user, number) != NULL;
+}
+
+/* ---- the watermark ---- */
+
+void unread_confirm(struct engine *engine, struct user *user, const struct message *message)
+{
+    user->delivered = message->number;
+    user->waiting -= user->waiting > 0;
+    user_mailbox_changed(engine, user);
+}
+
+bool unread_next(const struct user *user, struct number after, struct number *number)
+{
+    const struct unread_item *item;
+
+    if (user->unread == NULL)
+        return false;
+    TAILQ_FOREACH(item, &user->unread->items, link)
+    {
+        if (number_compare(item->number, user->delivered) > 0)
+            return false;
+        if (number_compare(item->number, after) > 0) {
+            *number = item->number;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- the mark ---- */
+
+static void stay_marked(struct engine *engine, struct user *user)
+{
+    user->keep_until_ms = engine->now_ms + engine->limits.mailbox_ms;
+    user_mailbox_changed(engine, user);
+}
+
+/* All that waits already, as far as it is in memory; the rest is entered as it is read. */
+static void index_waiting(struct engine *engine, struct user *user)
+{
+    const struct message *message;
+
+    TAILQ_FOREACH(message, &user->pending, link)
+    unread_add(engine, user, message);
+    TAILQ_FOREACH(message, &user->window, link)
+    unread_add(engine, user, message);
+}
+
+void unread_begin(struct engine *engine, struct user *user, uint64_t protocol)
+{
+    stay_marked(engine, user);
+    user->keep_protocol = protocol;
+    if (user->keep)
+        return;
+    user->keep = true;
+    user->keep_since = number_make(engine->epoch, engine->commit, engine->index);
+    mailbox_store_pending(engine, user);
+    index_waiting(engine, user);
+}
+
+void unread_on_closed(struct engine *engine, struct user *user)
+{
+    stay_marked(engine, user);
+}
+
+static void drop(struct engine *engine, struct user *user, const struct unread_item *item)
+{
+    struct number number = item->number;
+
+    unstore_entry(engine, user, number, item->size);
+    unread_remove(engine, user, number);
+    mailbox_forget(engine, user, number);
+}
+
+static void end_mark(struct engine *engine, struct user *user)
+{
+    static const char *const fields[] = {"keep", "delivered", "waiting"};
+    struct effects *effects = engine->effects;
+    struct unread_item *item;
+
+    while ((item = TAILQ_FIRST(&index_of(user)->items)) != NULL &&
+           number_compare(item->number, user->delivered) <= 0)
+        drop(engine, user, item);
+    unread_destroy(user);
+    effects_open(effects, EFFECT_DEL, unread_key(engine, user), 0);
+    effects_open(effects, EFFECT_HDEL, effects_key(effects, "user", user_slice(user)), 3);
+    for (int i = 0; i < 3; i++)
+        effects_text(effects, slice_text(fields[i]));
+    user->keep = false;
+    user->waiting = user->mailbox_count;
+    user->delivered = (struct number){0};
+    user_mailbox_changed(engine, user);
+    mailbox_end_keep(engine, user);
+}
+
+void unread_age(struct engine *engine, struct user *user)
+{
+    const struct unread_item *item;
+
+    if (!user->keep)
+        return;
+    if (user->keep_count == 0 && user->keep_until_ms <= engine->now_ms) {
+        end_mark(engine, user);
+        return;
+    }
+    while ((item = TAILQ_FIRST(&index_of(user)->items)) != NULL &&
+           item->sent_at_ms + engine->limits.mailbox_ms < engine->now_ms) {
+        engine->counters.expired++;
+        drop(engine, user, item);
+    }
+}
+
+/* ---- reading ---- */
+
+void unread_on_read(struct engine *engine, struct user *user, struct slice id, struct slice from)
+{
+    const struct unread_item *item = find_id(user, id), *next;
+
+    for (; item != NULL; item = next) {
+        next = item->same;
+        if (from.length == 0 || slice_equal(item->from, from))
+            drop(engine, user, item);
+    }
+    mailbox_page(engine, user);
+    user_settle(engine, user);
+}
+
+bool unread_repeated(const struct user *user, const struct message *message,
+                     struct frame_direct_reply *reply)
+{
+    const struct unread_item *item = find_id(user, message->id);
+
+    if (message->protocol != user->keep_protocol)
+        return false;
+    while (item != NULL &&
+           (item->protocol != message->protocol || !slice_equal(item->from, message->from)))
+        item = item->same;
+    if (item == NULL)
+        return false;
+    if (number_compare(item->number, user->delivered) <= 0)
+        reply->status = DIRECT_DELIVERED;
+    else
+        reply->status = user->connection_count ? DIRECT_BACKLOGGED : DIRECT_QUEUED;
+    return true;
+}
