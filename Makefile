@@ -129,7 +129,7 @@ $(call objects,$(TEST_SRC) $(SUPPORT_SRC)): | deps-test
 
 # .incbin is invisible to -MMD: an object is as old as the scripts it may carry.
 $(call objects,$(COMMON_SRC)): $(wildcard common/*.lua)
-$(call objects,$(GATEWAY_SRC)): $(wildcard gateway/*.lua gateway/*/*.lua common/*.lua)
+$(call objects,$(GATEWAY_SRC)): $(wildcard gateway/*.lua gateway/*/*.lua gateway/console/* common/*.lua)
 $(call objects,$(ROUTER_SRC)): $(wildcard router/*.lua common/*.lua)
 $(call objects,$(AUTH_SRC)): $(wildcard auth/*.lua common/*.lua)
 

@@ -186,8 +186,18 @@ start_redis() {
     done
 }
 
+# A console for people, and a key for backends; whoever sets his own has those.
+prepare_gateways() {
+    export TRUNKLINE_CONSOLE=${TRUNKLINE_CONSOLE:-on}
+    [ -z "${TRUNKLINE_API_KEYS:-}${TRUNKLINE_API_KEYS_FILE:-}" ] || return 0
+    export TRUNKLINE_API_KEYS_FILE=$PWD/var/api.keys
+    [ -s var/api.keys ] || (umask 077 && echo "run:admin:$(head -c 18 /dev/urandom | base64 |
+        tr '+/' '-_')" >var/api.keys)
+}
+
 start_processes() {
     local name
+    prepare_gateways
     say "starting auth, $routers router(s) and $gateways gateway(s)"
     start auth
     for ((n = 1; n <= routers; n++)); do start router-$n; done
@@ -247,6 +257,11 @@ print_welcome() {
         name=gateway-$n
         echo "  $name   ws://127.0.0.1:${port_of[$name]}/ws   http://127.0.0.1:${port_of[$name]}/readyz /metrics"
     done
+    case $TRUNKLINE_CONSOLE in
+    1 | on | yes | true) echo "  console     http://127.0.0.1:$first/" ;;
+    esac
+    [ "${TRUNKLINE_API_KEYS_FILE:-}" != "$PWD/var/api.keys" ] ||
+        echo "  HTTP API    http://127.0.0.1:$first/api/v1/   (docs/api.md; key: the last part of var/api.keys)"
     echo "  auth        http://127.0.0.1:$auth_port   (POST /register /login /guest /logout)"
     [ -z "$redis_port" ] || echo "  Redis       redis-cli -p $redis_port"
     echo "  logs        var/log/"

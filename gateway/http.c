@@ -5,6 +5,7 @@
 #include "common/metrics.h"
 #include "gateway/protocol.h"
 #include "gateway/session.h"
+#include "gateway/console.h"
 #include "gateway/uplink.h"
 
 #include <stdio.h>
@@ -158,6 +159,18 @@ static const struct {
     {"/metrics", "text/plain; version=0.0.4", metrics_page},
 };
 
+/* False when there is no such page. */
+static bool append_console(const struct gateway *gateway, struct slice path, struct buffer *out,
+                           bool with_body)
+{
+    const struct console_file *file = gateway->settings.console ? console_find(path) : NULL;
+    const struct status status = {200, "OK", CONSOLE_POLICY};
+
+    if (file)
+        append_with(out, &status, file->type, slice_text(file->text), with_body);
+    return file != NULL;
+}
+
 void http_answer(struct gateway *gateway, const struct request *request, struct buffer *out)
 {
     bool with_body = !slice_is(request->method, "HEAD");
@@ -173,5 +186,6 @@ void http_answer(struct gateway *gateway, const struct request *request, struct 
         buffer_finish(&body);
         return;
     }
-    http_refuse(out, 404, "there is nothing here", with_body);
+    if (!append_console(gateway, request->path, out, with_body))
+        http_refuse(out, 404, "there is nothing here", with_body);
 }

@@ -661,7 +661,8 @@ static void forget_known(struct conversation *conversation, uint64_t id)
     free(message);
 }
 
-/* Numbers, logs and tells it. The event's message, users and chat are filled in. */
+/* Numbers, logs and tells it. The event's message, users and chat are filled in. author may be
+ * NULL: no member. */
 static uint64_t post(struct engine *engine, struct conversation *conversation,
                      struct participant *author, struct frame *frame)
 {
@@ -671,15 +672,24 @@ static uint64_t post(struct engine *engine, struct conversation *conversation,
     event->at_ms = engine->now_ms;
     event->message = ++conversation->last;
     forget_known(conversation, event->message);
-    author->wrote = event->message;
-    member_changed(engine, conversation, author);
+    if (author != NULL) {
+        author->wrote = event->message;
+        member_changed(engine, conversation, author);
+    }
     write_log(engine, conversation, event);
     engine->counters.posts++;
     conversation_tell(engine, conversation, frame, &event->users, &event->chat, NULL);
     return event->message;
 }
 
-/* Whether there is one that the user may write to; the author then. */
+/* The server's own name, which no user can have: it may write to every group. */
+static bool is_server(struct slice from)
+{
+    return slice_is(from, "SERVER");
+}
+
+/* Whether there is one that the user may write to; the author then, NULL for the server in a group.
+ */
 static enum conversation_status author_of(struct engine *engine, struct slice from,
                                           struct slice chat, struct conversation **conversation,
                                           struct participant **author)
@@ -692,7 +702,7 @@ static enum conversation_status author_of(struct engine *engine, struct slice fr
     if (!(*conversation)->exists)
         return CONVERSATION_NOT_FOUND;
     *author = conversation_member(*conversation, from);
-    return *author ? CONVERSATION_OK : CONVERSATION_FORBIDDEN;
+    return *author || is_server(from) ? CONVERSATION_OK : CONVERSATION_FORBIDDEN;
 }
 
 static uint64_t post_hash(const struct frame_conversation_post *post)

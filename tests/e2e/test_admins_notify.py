@@ -53,11 +53,13 @@ def test_to_everybody(here):
     receivers = [here.connect(name, gateway=n) for n, name in enumerate(names)]
     id = admin.send("Notification", NOTICE)
     assert admin.answer(id)["data"] == {"message_id": id, "status": "delivered"}
-    for receiver in [*receivers, admin]:
+    for receiver in receivers:
         data = receiver.take_where(lambda message: message["type"] == "Notification" and
                                    message["data"]["metadata"]["message_id"] == id,
                                    "Notification")["data"]
         assert data["title"] == "Maintenance Notice"
+    admin.ping()
+    assert admin.of_type("Notification") == []  # as with Broadcast: not without metadata.echo
 
 
 def test_others_may_not(here):
