@@ -21,6 +21,7 @@ struct item {
     STAILQ_ENTRY(item) link;
     struct number number;
     uint64_t place; /* of the entry that waits for it */
+    uint64_t event; /* 0: a message */
     size_t length;
     char id[];
 };
@@ -28,6 +29,7 @@ struct item {
 struct peer {
     LIST_ENTRY(peer) link;
     uint64_t id, flags;
+    uint64_t event; /* the last one that was handed over */
     char *user;
     bool gone;
     unsigned topics, patterns;
@@ -278,6 +280,26 @@ uint64_t model_gateway_open(struct model_gateway *gateway, const char *user, uin
     return peer->id;
 }
 
+void model_gateway_follow(struct model_gateway *gateway, uint64_t connection, uint64_t after)
+{
+    const struct peer *peer = peer_find(gateway, connection);
+
+    if (peer == NULL || (peer->flags & CONNECTION_FLAG_FOLLOWING))
+        return;
+    model_gateway_say(gateway, &(struct frame){.type = FRAME_EVENTS_FOLLOW,
+                                               .events_follow = {.connection = connection,
+                                                                 .request = 1,
+                                                                 .user = slice_text(peer->user),
+                                                                 .after = after}});
+}
+
+bool model_gateway_follows(const struct model_gateway *gateway, uint64_t connection)
+{
+    const struct peer *peer = peer_find(gateway, connection);
+
+    return peer != NULL && (peer->flags & CONNECTION_FLAG_FOLLOWING);
+}
+
 static void advance(struct model_gateway *gateway)
 {
     size_t done = 0;
@@ -396,6 +418,7 @@ static void encode_announced(struct buffer *out, const struct peer *peer)
                                                                .user = slice_text(peer->user),
                                                                .protocol = FRAME_PROTOCOL_REALTIME,
                                                                .flags = peer->flags,
+                                                               .event = peer->event,
                                                                .seen = peer->seen}});
 }
 
@@ -459,22 +482,24 @@ static struct output *open_output(struct model_gateway *gateway)
     return &gateway->outputs[gateway->output_count - 1];
 }
 
-static void hand_over(struct model_gateway *gateway, struct peer *peer,
-                      const struct frame_message_delivery *delivery)
+static void hand_over(struct model_gateway *gateway, struct peer *peer, struct number number,
+                      struct slice id, uint64_t event)
 {
-    struct item *item = xcalloc(1, sizeof(*item) + delivery->id.length);
+    struct item *item = xcalloc(1, sizeof(*item) + id.length);
 
-    item->number = delivery->number;
+    item->number = number;
+    item->event = event;
     item->place = gateway->first_place + gateway->output_count - 1;
-    item->length = delivery->id.length;
-    memcpy(item->id, delivery->id.data, delivery->id.length);
+    item->length = id.length;
+    if (id.length)
+        memcpy(item->id, id.data, id.length);
     STAILQ_INSERT_TAIL(&peer->queue, item, link);
     open_output(gateway)->outstanding++;
-    peer->handed = delivery->number;
+    peer->handed = number;
     if ((peer->number_count & (peer->number_count - 1)) == 0)
         peer->numbers = xrealloc(peer->numbers, (peer->number_count ? peer->number_count * 2 : 1) *
                                                     sizeof(*peer->numbers));
-    peer->numbers[peer->number_count++] = delivery->number;
+    peer->numbers[peer->number_count++] = number;
 }
 
 /* It came before; if it is not written, and its entry is void, this entry waits for it. */
@@ -509,10 +534,41 @@ static void on_delivery(struct model_gateway *gateway,
         if (!slice_is(delivery->to, peer->user))
             wrong(gateway, "a message went to another user's connection");
         if (number_compare(delivery->number, peer->handed) > 0)
-            hand_over(gateway, peer, delivery);
+            hand_over(gateway, peer, delivery->number, delivery->id, 0);
         else
             meet_again(gateway, peer, delivery);
     }
+}
+
+/* Told again after an announcement, it is dropped. */
+static void on_event(struct model_gateway *gateway, const struct frame_event_delivery *event)
+{
+    for (size_t i = 0; i < event->connections.count; i++) {
+        struct peer *peer = peer_find(gateway, event->connections.values[i]);
+
+        if (peer == NULL || event->event <= peer->event)
+            continue;
+        if (!slice_is(event->user, peer->user))
+            wrong(gateway, "an event went to another user's connection");
+        if (event->event != peer->event + 1)
+            wrong(gateway, "I7: an event is missing");
+        if (number_compare(event->number, peer->handed) <= 0)
+            wrong(gateway, "I4: an event came below what the connection had before");
+        peer->event = event->event;
+        hand_over(gateway, peer, event->number, event->id, event->event);
+    }
+}
+
+static void on_followed(struct model_gateway *gateway, const struct frame_events_followed *followed)
+{
+    struct peer *peer = peer_find(gateway, followed->connection);
+
+    if (peer == NULL)
+        return;
+    peer->flags |= CONNECTION_FLAG_FOLLOWING;
+    /* Asked twice: the second time from further on, perhaps. */
+    if (followed->newest - followed->count > peer->event)
+        peer->event = followed->newest - followed->count;
 }
 
 static void on_topic_message(struct model_gateway *gateway,
@@ -553,6 +609,12 @@ static void on_frame(struct model_gateway *gateway, const struct frame *frame)
         break;
     case FRAME_MESSAGE_DELIVERY:
         on_delivery(gateway, &frame->message_delivery);
+        break;
+    case FRAME_EVENT_DELIVERY:
+        on_event(gateway, &frame->event_delivery);
+        break;
+    case FRAME_EVENTS_FOLLOWED:
+        on_followed(gateway, &frame->events_followed);
         break;
     case FRAME_TOPIC_MESSAGE:
         on_topic_message(gateway, &frame->topic_message);
@@ -653,8 +715,11 @@ static void write_peer(struct model_gateway *gateway, struct peer *peer, size_t 
         const struct item *item = STAILQ_FIRST(&peer->queue);
 
         peer->seen = item->number;
-        gateway->listener.taken(gateway->listener.arg, gateway, peer->id,
-                                slice_of(item->id, item->length), item->number);
+        if (item->event == 0)
+            gateway->listener.taken(gateway->listener.arg, gateway, peer->id,
+                                    slice_of(item->id, item->length), item->number);
+        else if (gateway->listener.taken_event != NULL)
+            gateway->listener.taken_event(gateway->listener.arg, gateway, peer->id, item->event);
         finish_item(gateway, peer);
     }
 }

@@ -21,6 +21,8 @@ struct model_listener {
     /* The peer's TCP of the connection has taken the message. */
     void (*taken)(void *arg, struct model_gateway *, uint64_t connection, struct slice id,
                   struct number);
+    /* The same of an event of its user. May be NULL. */
+    void (*taken_event)(void *arg, struct model_gateway *, uint64_t connection, uint64_t event);
     /* The router refused the connection; it is closed. */
     void (*refused)(void *arg, struct model_gateway *, uint64_t connection);
     /* Every frame of an entry that was read in step. */
@@ -40,6 +42,10 @@ struct slice model_gateway_id(const struct model_gateway *);
 
 /* ---- clients ---- */
 uint64_t model_gateway_open(struct model_gateway *, const char *user, uint64_t flags);
+/* Asks for its user's events above `after`; again if no answer came. */
+void model_gateway_follow(struct model_gateway *, uint64_t connection, uint64_t after);
+/* Whether it was answered. */
+bool model_gateway_follows(const struct model_gateway *, uint64_t connection);
 /* Reports it closed. Unknown ones: nothing. */
 void model_gateway_close(struct model_gateway *, uint64_t connection);
 /* Its peer is gone, and nobody knows: nothing more is written. */
