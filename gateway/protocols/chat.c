@@ -289,6 +289,7 @@ const struct protocol protocol_chat = {
     .on_subscribed = on_subscribed,
     .read_content = chat_read_content,
     .encode_event = chat_encode_event,
+    .encode_topic_message = chat_encode_topic_message,
     .encode_signal = chat_encode_signal,
     .encode_presence = chat_encode_presence,
     .on_tick = on_tick,

@@ -19,6 +19,8 @@ extern const struct protocol protocol_chat;
 
 /* Ids that clients choose: of requests, of messages. */
 #define CHAT_ID_MAX 128
+/* Who writes when it is no user: his dialogs can be read. */
+#define CHAT_SERVER "SERVER"
 /* What a client can count to exactly. */
 #define CHAT_NUMBER_MAX ((1ull << 53) - 1)
 /* Bytes of messages in one answer, so that it fits into the send budget with others. */
@@ -84,6 +86,8 @@ bool chat_refuse(const struct chat_request *, const char *message);
 bool chat_has_credit(const struct chat_request *, uint32_t partition);
 /* Members of the payload: they answer and return false when it is not what it must be. */
 bool chat_need_chat(const struct chat_request *, struct slice *chat);
+/* One that can be written to: not the server's. */
+bool chat_need_writable(const struct chat_request *, struct slice *chat);
 bool chat_need_number(const struct chat_request *, const char *field, uint64_t least,
                       uint64_t *number);
 /* The same; without it *number stays. */

@@ -116,7 +116,7 @@ void chat_do_new(struct chat_request *request)
     const struct chat_open *open;
     struct slice chat, client_id;
 
-    if (!chat_need_chat(request, &chat) || !check_content(request) ||
+    if (!chat_need_writable(request, &chat) || !check_content(request) ||
         !read_client_id(request, &client_id) ||
         !chat_has_credit(request, partition_of_request(request, chat)))
         return;
@@ -346,7 +346,7 @@ void chat_do_typing(struct chat_request *request)
     const struct deployment *deployment = &request->session->gateway->deployment;
     struct slice chat;
 
-    if (!chat_need_chat(request, &chat) ||
+    if (!chat_need_writable(request, &chat) ||
         !chat_has_credit(request, chat_is_group(chat) ? partition_of_request(request, chat)
                                                       : partition_of(deployment, chat)))
         return;

@@ -279,6 +279,20 @@ void chat_encode_event(struct buffer *out, const struct frame_event_delivery *ev
     close_event(out);
 }
 
+/* What is said to everybody has no chat, and is not kept. */
+void chat_encode_topic_message(struct buffer *out, const struct frame_topic_message *message,
+                               int *opcode)
+{
+    const struct body body = {message->protocol, message->content, message->body};
+
+    (void)opcode;
+    open_event(out, message->sent_at_ms, 0, "notification");
+    append_string(out,
+                  "\"userId\":", message->from.length ? message->from : slice_text(CHAT_SERVER));
+    append_body(out, &body, PART_TEXT | PART_REST);
+    close_event(out);
+}
+
 /* A dialog is named by the other user. */
 static void encode_typing(struct buffer *out, const struct frame_signal_delivery *signal)
 {

@@ -59,6 +59,7 @@ bool chat_is_reserved(struct slice name);
 /* Of the protocol. */
 void chat_read_content(struct slice body, struct content *);
 void chat_encode_event(struct buffer *, const struct frame_event_delivery *, int *opcode);
+void chat_encode_topic_message(struct buffer *, const struct frame_topic_message *, int *opcode);
 void chat_encode_signal(struct buffer *, const struct frame_signal_delivery *, int *opcode);
 void chat_encode_presence(struct buffer *, const struct frame_presence_state *, int *opcode);
 

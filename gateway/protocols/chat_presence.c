@@ -6,6 +6,7 @@
 #include "gateway/protocols/chat.h"
 
 #include "common/topic.h"
+#include "common/user.h"
 #include "gateway/topics.h"
 
 #define FOLLOWED_MAX 1000
@@ -22,7 +23,7 @@ static void add_name(struct session *session, struct names *names, struct slice 
     struct buffer name = {0};
     bool followed;
 
-    if (user.length == 0 || slice_equal(user, session->user))
+    if (!user_allowed(user, true) || slice_equal(user, session->user))
         return;
     topic_presence_name(&name, user);
     followed = topics_has(session, buffer_slice(&name));

@@ -71,18 +71,28 @@ static bool chat_allowed(struct slice chat)
 }
 
 /* A number names the user of the same digits. */
-bool chat_need_chat(const struct chat_request *request, struct slice *chat)
+static bool need_chat(const struct chat_request *request, bool server, struct slice *chat)
 {
     const struct json_value *value = json_member(request->payload, "chatId");
 
     *chat = json_text(value);
     if (chat->data == NULL || (json_type(value) == JSON_NUMBER && !is_digits(*chat)))
         return chat_refuse(request, "chatId must be a user or a group");
-    if (!chat_allowed(*chat))
+    if (!chat_allowed(*chat) && !(server && slice_is(*chat, CHAT_SERVER)))
         return chat_refuse(request, "chatId is no user or group");
     if (slice_equal(*chat, request->session->user))
         return chat_refuse(request, "chatId is yourself");
     return true;
+}
+
+bool chat_need_chat(const struct chat_request *request, struct slice *chat)
+{
+    return need_chat(request, true, chat);
+}
+
+bool chat_need_writable(const struct chat_request *request, struct slice *chat)
+{
+    return need_chat(request, false, chat);
 }
 
 /* Digits only, not above CHAT_NUMBER_MAX. */

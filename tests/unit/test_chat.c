@@ -893,6 +893,26 @@ static void expect_message(const struct chat_message *message, const char *text)
     buffer_finish(&out);
 }
 
+static void what_is_said_to_all_is_a_notification(void **state)
+{
+    const struct frame_topic_message message = {
+        .topic = slice_text("$all"),
+        .sent_at_ms = 5000,
+        .protocol = FRAME_PROTOCOL_SERVER,
+        .body = slice_text("{\"level\":\"info\",\"message\":\"tea\"}"),
+    };
+    struct buffer out = {0};
+    int opcode;
+
+    (void)state;
+    chat_encode_topic_message(&out, &message, &opcode);
+    buffer_append_byte(&out, '\0');
+    assert_string_equal(out.data, "{\"type\":\"event\",\"timestamp\":5,\"eventType\":"
+                                  "\"notification\",\"payload\":{\"userId\":\"SERVER\","
+                                  "\"message\":\"tea\",\"data\":{\"level\":\"info\"}}}");
+    buffer_finish(&out);
+}
+
 static void a_message_shows_what_became_of_it(void **state)
 {
     const struct chat_mark marks[] = {{slice_text("bob"), 2000, 3000},
@@ -1169,6 +1189,7 @@ int main(void)
         TEST(a_body_that_is_nothing_is_an_empty_message),
         TEST(bytes_come_as_an_attachment),
         TEST(a_body_says_its_content_to_others),
+        TEST(what_is_said_to_all_is_a_notification),
         TEST(a_message_shows_what_became_of_it),
         TEST(typing_goes_to_the_other_one),
         TEST(typing_in_a_group_is_answered_by_its_owner),
