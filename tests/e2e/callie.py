@@ -37,13 +37,13 @@ class CallieClient(Client):
         content.update(fields.pop("content", {}))
         return self.send_payload(recipient, "MSG", content, **fields), message_id
 
-    def command(self, name, **parameters):
+    def command(self, name, /, **parameters):
         """Sends a CMD and returns the code and the metadata of its answer."""
         id = self.send_payload("SERVER", "CMD", {"command": name, "parameters": parameters})
         answer = self.system(payload_id=id)
         return answer["content"]["code"], answer["metadata"]
 
-    def done(self, name, **parameters):
+    def done(self, name, /, **parameters):
         """The same of one that succeeds: its metadata."""
         code, metadata = self.command(name, **parameters)
         assert code == "COMMAND_OK", (code, metadata)
