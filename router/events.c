@@ -194,14 +194,15 @@ void chats_remove(struct engine *engine, struct user *user, struct slice chat)
 
 /* ---- his other connections ---- */
 
-/* A message to one who is not there, or has no room: its author hears of it as of a direct one. */
+/* A message to one who is not there, or has no room: its author hears of it as of a direct one. Of
+ * a group's members he hears only if he asked for it: there may be many. */
 static void tell_author(struct engine *engine, const struct user *user,
                         const struct frame_conversation_event *event, uint64_t status)
 {
-    bool wanted = status == DIRECT_MAILBOX_FULL ||
-                  (status == DIRECT_DISCARDED && event->policy == DELIVERY_DISCARD_AND_TELL);
+    bool asked = status == DIRECT_DISCARDED && event->policy == DELIVERY_DISCARD_AND_TELL;
+    bool full = status == DIRECT_MAILBOX_FULL && !chat_is_group(event->chat);
 
-    if (!wanted || chat_is_group(event->chat))
+    if (!asked && !full)
         return;
     engine->counters.discarded++;
     forward_say(engine, partition_of(engine->deployment, event->from),

@@ -127,19 +127,35 @@ static void on_tick(struct session *session, uint64_t loop_ms)
 
 /* ---- answers of routers ---- */
 
-static void tell_offline(struct session *session, struct slice payload_id, struct slice message_id,
-                         const char *reason)
+static void append_named(struct buffer *out, const char *name, struct slice text)
+{
+    if (text.length == 0)
+        return;
+    buffer_append_text(out, out->length ? "," : "");
+    buffer_append_text(out, name);
+    buffer_append_json_string(out, text);
+}
+
+static void append_group(struct buffer *out, struct slice chat)
+{
+    size_t prefix = strlen(CALLIE_GROUP_PREFIX);
+
+    if (chat_is_group(chat))
+        append_named(out, "\"groupID\":", slice_of(chat.data + prefix, chat.length - prefix));
+}
+
+/* member: who did not get it of a group; reason: NULL when he is not there. */
+static void tell_offline(struct session *session, const struct callie_pending *message,
+                         struct slice member, const char *reason)
 {
     struct buffer more = {0};
 
-    buffer_append_text(&more, "\"messageID\":");
-    buffer_append_json_string(&more, message_id);
-    if (reason) {
-        buffer_append_text(&more, ",\"reason\":");
-        buffer_append_json_string(&more, slice_text(reason));
-    }
-    callie_answer(session, payload_id, "RECIPIENT_OFFLINE", "the message was not delivered",
-                  buffer_slice(&more));
+    append_named(&more, "\"messageID\":", message->message_id);
+    append_group(&more, message->chat);
+    append_named(&more, "\"username\":", member);
+    append_named(&more, "\"reason\":", slice_text(reason));
+    callie_answer(session, message->payload_id, "RECIPIENT_OFFLINE",
+                  "the message was not delivered", buffer_slice(&more));
     buffer_finish(&more);
 }
 
@@ -150,20 +166,22 @@ static void on_direct_reply(struct session *session, const struct frame_direct_r
     if (pending == NULL)
         return;
     if (reply->status == DIRECT_DISCARDED)
-        tell_offline(session, pending->payload_id, pending->message_id, NULL);
+        tell_offline(session, pending, slice_of(NULL, 0), NULL);
     else if (reply->status == DIRECT_MAILBOX_FULL)
-        tell_offline(session, pending->payload_id, pending->message_id, "mailbox_full");
+        tell_offline(session, pending, slice_of(NULL, 0), "mailbox_full");
     callie_pending_done(session, pending);
 }
 
-/* A message that was accepted, and whose receiver left before he had it. Told to all connections of
- * its sender: one of them has sent it. */
+/* A message that was accepted, and that a member of the group, or a receiver who left, has not got.
+ * Told to all connections of its sender: one of them has sent it. */
 static void on_message_status(struct session *session, const struct frame_message_status *status)
 {
     const struct callie_pending *pending = callie_pending_sent(session, status->id);
 
+    struct slice member = pending && chat_is_group(pending->chat) ? status->to : slice_of(NULL, 0);
+
     if (status->status == DIRECT_DISCARDED && pending)
-        tell_offline(session, pending->payload_id, status->id, NULL);
+        tell_offline(session, pending, member, NULL);
 }
 
 /* Recipients that nobody publishes to hear nothing: there is nothing to say. */
@@ -231,29 +249,17 @@ static const struct outcome *outcome_of(const struct callie_pending *pending, ui
                : NULL;
 }
 
-static void append_named(struct buffer *out, const char *name, struct slice text)
-{
-    if (text.length == 0)
-        return;
-    buffer_append_text(out, out->length ? "," : "");
-    buffer_append_text(out, name);
-    buffer_append_json_string(out, text);
-}
-
 static void on_conversation_reply(struct session *session,
                                   const struct frame_conversation_reply *reply)
 {
     struct callie_pending *pending = callie_pending_find(session, reply->request);
     const struct outcome *outcome = pending ? outcome_of(pending, reply->status) : NULL;
-    size_t prefix = strlen(CALLIE_GROUP_PREFIX);
     struct buffer more = {0};
 
     if (outcome == NULL)
         return;
     append_named(&more, "\"messageID\":", pending->message_id);
-    if (chat_is_group(pending->chat))
-        append_named(&more, "\"groupID\":",
-                     slice_of(pending->chat.data + prefix, pending->chat.length - prefix));
+    append_group(&more, pending->chat);
     if (outcome->code)
         callie_answer(session, pending->payload_id, outcome->code, outcome->description,
                       buffer_slice(&more));

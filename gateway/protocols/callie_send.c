@@ -139,10 +139,11 @@ static void send_frame(const struct callie_payload *payload, uint32_t partition,
     uplink_send(payload->session->gateway->uplink, partition, frame);
 }
 
-static uint64_t offline_policy(const struct session *session, enum delivery_policy otherwise)
+static uint64_t offline_policy(const struct session *session)
 {
-    return strcmp(session->gateway->settings.callie_offline, "store") == 0 ? DELIVERY_STORE
-                                                                           : otherwise;
+    return strcmp(session->gateway->settings.callie_offline, "store") == 0
+               ? DELIVERY_STORE
+               : DELIVERY_DISCARD_AND_TELL;
 }
 
 /* So that he can speak of it by its id alone. */
@@ -172,7 +173,7 @@ static void send_direct(const struct callie_payload *payload, uint32_t partition
                            .to = payload->recipient,
                            .id = payload->message_id,
                            .retry = 1,
-                           .policy = offline_policy(session, DELIVERY_DISCARD_AND_TELL),
+                           .policy = offline_policy(session),
                            .protocol = FRAME_PROTOCOL_CALLIE,
                            .content = CONTENT_JSON,
                            .body = body_of(payload)},
@@ -181,7 +182,6 @@ static void send_direct(const struct callie_payload *payload, uint32_t partition
     send_frame(payload, partition, &frame);
 }
 
-/* Members who are away are none of the sender's business. */
 static void send_post(const struct callie_payload *payload, uint32_t partition, uint64_t request)
 {
     struct session *session = payload->session;
@@ -193,7 +193,7 @@ static void send_post(const struct callie_payload *payload, uint32_t partition, 
                               .chat = payload->recipient,
                               .id = payload->message_id,
                               .retry = 1,
-                              .policy = offline_policy(session, DELIVERY_DISCARD),
+                              .policy = offline_policy(session),
                               .protocol = FRAME_PROTOCOL_CALLIE,
                               .content = CONTENT_JSON,
                               .body = body_of(payload)},

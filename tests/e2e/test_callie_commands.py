@@ -82,11 +82,17 @@ def test_an_unknown_group_is_told(three):
             assert code(alice, command, groupID=name) == "COMMAND_FAILED"
 
 
-def test_nobody_there_is_told(module):
-    alice, = module.users("alice")
-    client = callie(module, alice)
-    group = client.done("CREATE_GROUP", name="Alone", members=[f"nobody-{alice}"])["groupID"]
-    assert code_of(client, client.say(group, "hello")) == "RECIPIENT_OFFLINE"
+def test_members_who_are_not_there_are_told(module, three):
+    alice, bob, _ = three
+    nobody = f"nobody-{alice.user}"
+    group = alice.done("CREATE_GROUP", name="Half", members=[bob.user, nobody])["groupID"]
+    payload_id, message_id = alice.say(group, "hello")
+    answer = alice.system("RECIPIENT_OFFLINE")
+    assert answer["metadata"] == {"payloadID": payload_id, "messageID": message_id,
+                                  "groupID": group, "username": nobody}
+    bob.message("hello")
+    alice.beat()
+    assert len(alice.systems("RECIPIENT_OFFLINE")) == 1
 
 
 def test_members_come_and_go(three, group):
