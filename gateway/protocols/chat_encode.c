@@ -80,11 +80,19 @@ bool chat_is_reserved(struct slice name)
 
 void chat_read_content(struct slice body, struct content *content)
 {
-    static const char *const skip[] = {"clientMessageId", NULL};
+    static const char *const skip[] = {"clientMessageId", "data", NULL};
+    static const char *const keep[] = {"clientMessageId", NULL};
     struct json *json = content_json();
+    const struct json_value *root;
+    bool spread;
 
-    if (json_read(json, body) == 0)
-        content_of_object(json, json_root(json), "message", "attachments", skip, content);
+    if (json_read(json, body) != 0)
+        return;
+    root = json_root(json);
+    spread = json_type(json_member(root, "data")) == JSON_OBJECT;
+    content_of_object(json, root, "message", "attachments", spread ? skip : keep, content);
+    if (spread)
+        content_spread(json, root, "data", content);
 }
 
 /* A body as it came by some protocol. */
