@@ -878,7 +878,7 @@ static void a_body_says_its_content_to_others(void **state)
                  &content);
     assert_text(content.text, "\"h\\u0069\"");
     assert_text(content.attachments, "[{\"url\":\"u\"}]");
-    assert_text(content.other, "\"data\":{\"a\":1},\"n\":1.0");
+    assert_text(content.other, "\"n\":1.0,\"a\":1");
 }
 
 /* ---- Message ---- */
