@@ -55,6 +55,8 @@ static size_t collect(const struct user *user, enum user_connections which,
 
     LIST_FOREACH(connection, &user->connections, of_user)
     list[count++] = connection;
+    LIST_FOREACH(connection, &user->replaying, of_user)
+    list[count++] = connection;
     if (which == USER_MESSAGES)
         return count;
     LIST_FOREACH(connection, &user->followers, of_user)
@@ -69,7 +71,8 @@ static const struct connection **collected(const struct user *user, enum user_co
                                            size_t *count)
 {
     const struct connection **list =
-        xcalloc(user->connection_count + user->follower_count + 1, sizeof(struct connection *));
+        xcalloc(user->connection_count + user->replaying_count + user->follower_count + 1,
+                sizeof(struct connection *));
 
     *count = collect(user, which, list);
     return list;

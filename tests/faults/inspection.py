@@ -33,14 +33,25 @@ PARTITION_KEYS = {
     "out": ("stream", "gateway"), "sources": ("hash", None), "gateways": ("hash", None),
     "conns": ("hash", "gateway"), "subs": ("hash", "gateway"), "user": ("hash", "user"),
     "seen": ("hash", None), "mailbox": ("stream", "user"), "timers": ("zset", None),
-    "recent": ("stream", None), "dead": ("stream", None), "forward": ("stream", "partition"),
+    "recent": ("stream", None), "dead": ("stream", None), "unread": ("hash", "user"),
+    "histories": ("hash", None), "topic": ("stream", "topic"), "events": ("stream", "user"),
+    "chats": ("zset", "user"), "sent": ("stream", "user"), "dialog": ("hash", "conversation"),
+    "group": ("hash", "group"), "log": ("stream", "conversation"),
+    "changes": ("hash", "conversation"), "delivered": ("stream", "conversation"),
+    "read": ("stream", "conversation"),
 }
 GLOBAL_KEYS = {"deployment": "hash", "routers": "zset", "process": "hash", "name": "string"}
 CONNECTION_FLAG_ACK = 1
+CONNECTION_FLAG_KEEP = 2
+CONNECTION_FLAG_EVENTS = 4
+CONNECTION_FLAG_HIDDEN = 16
+CONNECTION_BEHIND = 1 << 16  # router/events.h
+EVENT_NEW = b"1"             # common/frame.h
 
 
 def decode(name):
-    return re.sub(rb"%([0-9A-F]{2})", lambda code: bytes([int(code[1], 16)]), name)
+    return re.sub(rb"%([0-9A-F]{2})", lambda code: bytes([int(code[1], 16)]),
+                  name.replace(b"|", b"\n"))
 
 
 def number(text):
@@ -77,7 +88,7 @@ class Partition:
         users = collections.defaultdict(list)
         for fields in self.keys["conns"].values():
             for value in fields.values():
-                _, flags, user = value.split(b" ", 2)
+                _, flags, _, user = value.partition(b"\n")[0].split(b" ", 3)
                 users[user].append(int(flags))
         return users
 
@@ -173,14 +184,6 @@ def input_is_empty(snapshot):
             yield f"{p.index}: {len(entries)} entries of {senders} wait in the input"
 
 
-def nothing_is_forwarded(snapshot):
-    """I6"""
-    for p in snapshot.all():
-        for name, entries in p.keys["forward"].items():
-            if entries:
-                yield f"{p.index}: {len(entries)} entries wait in forward:{name}"
-
-
 def dead_is_empty(snapshot):
     """I8"""
     for p in snapshot.all():
@@ -242,6 +245,8 @@ def sources_end(snapshot):
     for p in snapshot.all():
         for id, value in p.get("sources").items():
             _, _, forget = value.partition(b" ")
+            if re.fullmatch(rb"p\d+", id):
+                continue  # another partition
             if not forget and id not in p.get("gateways"):
                 yield f"{p.index}: the number of {id.decode()} is kept for ever"
             if forget and not snapshot.now_ms < int(forget) <= snapshot.now_ms + SOURCE_KEPT_MS:
@@ -305,8 +310,9 @@ def _unconfirmed(where, entry):
     except Unreadable:
         return  # another check says so
     for name, fields in frames:
-        if name == "MESSAGE_DELIVERY":
-            yield (f"{where}: {fields['id'].decode()} to {fields['to'].decode()} "
+        if name in ("MESSAGE_DELIVERY", "EVENT_DELIVERY"):
+            to = fields["to"] if name == "MESSAGE_DELIVERY" else fields["user"]
+            yield (f"{where}: {fields['id'].decode()} to {to.decode()} "
                    f"on {fields['connections']} is unconfirmed")
 
 
@@ -331,7 +337,7 @@ def mailboxes_are_counted(snapshot):
 
 def _message_size(fields):
     return MESSAGE_OVERHEAD + sum(len(fields.get(name, b""))
-                                  for name in (b"from", b"id", b"body", b"metadata"))
+                                  for name in (b"from", b"chat", b"id", b"body", b"metadata"))
 
 
 def mail_of_the_connected_is_delivered(snapshot):
@@ -339,7 +345,12 @@ def mail_of_the_connected_is_delivered(snapshot):
     for p in snapshot.all():
         for user, flags in p.connections().items():
             waiting = p.keys["mailbox"].get(user, [])
-            if waiting and not any(flag & CONNECTION_FLAG_ACK for flag in flags):
+            waits_for = CONNECTION_FLAG_ACK | CONNECTION_FLAG_KEEP
+            if b"keep" in p.keys["user"].get(user, {}):
+                continue  # kept until it is read
+            if all(flag & CONNECTION_FLAG_EVENTS for flag in flags):
+                continue  # of one who has never asked for events
+            if waiting and not any(flag & waits_for for flag in flags):
                 yield (f"{p.index}: {user.decode()} is connected and {len(waiting)} messages wait, "
                        f"the first is {waiting[0][0].decode()}")
 
@@ -356,7 +367,8 @@ def no_mail_waits(snapshot, away=()):
 def presence_is_true(snapshot):
     """Who has a connection is not offline, who has none is; no grace time runs."""
     for p in snapshot.all():
-        connected = p.connections()
+        connected = {user: [flag for flag in flags if not flag & CONNECTION_FLAG_HIDDEN]
+                     for user, flags in p.connections().items()}
         for user in set(connected) | set(p.keys["user"]):
             status = p.keys["user"].get(user, {}).get(b"status", b"offline")
             if (status == b"offline") == bool(connected.get(user)):
@@ -366,10 +378,13 @@ def presence_is_true(snapshot):
             yield f"{p.index}: the timer {timer.decode()} runs"
 
 
+USER_KEYS = [what for what, (_, name) in PARTITION_KEYS.items() if name == "user"]
+
+
 def users_have_one_partition(snapshot):
     homes = collections.defaultdict(set)
     for p in snapshot.all():
-        for user in set(p.keys["user"]) | set(p.keys["mailbox"]) | set(p.connections()):
+        for user in set().union(*(p.keys[what] for what in USER_KEYS), p.connections()):
             homes[user].add(p.index)
     for user, several in homes.items():
         if len(several) > 1:
@@ -385,14 +400,118 @@ def keys_end(snapshot):
         for (what, name), ttl in p.ttl.items():
             if what == "out" and name not in p.get("gateways"):
                 continue  # "who are you", and the last word to one that leaves
-            if (what == "lease") == (ttl == -1):
+            ended = what == "group" and b"deleted" in p.keys[what][name]
+            if (what in ("lease", "events") or ended) == (ttl == -1):
                 yield f"{p.index}: {what} {name} lives for {ttl} ms"
 
 
-CHECKS = [keys_are_known, input_is_empty, nothing_is_forwarded, dead_is_empty, partitions_are_owned,
-          gateways_live, sources_end, commits_rise, outputs_are_chained, outputs_are_confirmed,
+def events_are_contiguous(snapshot):
+    """I7: of each user who follows, from the oldest that is held to the newest."""
+    for p in snapshot.all():
+        for user in set(p.keys["events"]) | {user for user, record in p.keys["user"].items()
+                                             if b"event" in record}:
+            record = p.keys["user"].get(user, {})
+            held = [number(id)[0] for id, _ in p.keys["events"].get(user, [])]
+            told = int(record.get(b"event_first", 1)), int(record.get(b"event", 0))
+            if held != list(range(told[0], told[1] + 1)):
+                yield (f"{p.index}: {user.decode()} has events {held[:1]} to {held[-1:]} "
+                       f"({len(held)}), his record tells {told}")
+            if record.get(b"chat") == b"draining":
+                yield f"{p.index}: the mailbox of {user.decode()} is on its way into dialogs"
+
+
+def followers_have_all(snapshot):
+    """S12: at rest nobody is behind."""
+    for p in snapshot.all():
+        for user, flags in p.connections().items():
+            if any(flag & CONNECTION_BEHIND for flag in flags):
+                yield f"{p.index}: a connection of {user.decode()} waits for events"
+
+
+def conversations(p):
+    """name -> its object"""
+    yield from p.keys["dialog"].items()
+    for id, fields in p.keys["group"].items():
+        yield b"group:" + id, fields
+
+
+def logs_are_numbered(snapshot):
+    """S11: a log ends with the newest message; changes and marks are of what was posted."""
+    for p in snapshot.all():
+        objects = dict(conversations(p))
+        for name in {*p.keys["log"], *p.keys["changes"]} - set(objects):
+            yield f"{p.index}: a log or changes of no conversation: {name!r}"
+        for name, fields in objects.items():
+            last = int(fields.get(b"last", 0))
+            held = [number(id)[0] for id, _ in p.keys["log"].get(name, [])]
+            if b"deleted" not in fields and held != list(range(last - len(held) + 1, last + 1)):
+                yield f"{p.index}: the log of {name!r} ends with {held[-1:]}, not with {last}"
+            if last and not held:
+                yield f"{p.index}: the log of {name!r} is empty after {last} messages"
+            for message in p.keys["changes"].get(name, {}):
+                if not held or not held[0] <= int(message) <= last:
+                    yield f"{p.index}: a change of {message.decode()} in {name!r}, which is not held"
+
+
+def marks_are_told(snapshot):
+    """S11: the streams of marks end with what the member's field says."""
+    for p in snapshot.all():
+        told = {}
+        for name, fields in conversations(p):
+            for field, value in fields.items():
+                if field.startswith(b"+"):
+                    delivered, read, since, *_ = map(int, value.split())
+                    told["delivered", name + b"\n" + field[1:]] = delivered, since
+                    told["read", name + b"\n" + field[1:]] = read, since
+                    if read > delivered or delivered > int(fields.get(b"last", 0)):
+                        yield f"{p.index}: {field.decode()} of {name!r} has marks {value.decode()}"
+        for what in ("delivered", "read"):
+            for name, entries in p.keys[what].items():
+                mark, since = told.get((what, name), (None, None))
+                if mark is None or number(entries[-1][0])[0] != mark:
+                    yield f"{p.index}: {what} of {name!r} ends with {entries[-1][0]}, not {mark}"
+        for (what, name), (mark, since) in told.items():
+            if mark > since and name not in p.keys[what]:
+                yield f"{p.index}: {what} of {name!r} has no entry for {mark}"
+
+
+def _conversation_of(user, chat):
+    return chat if chat.startswith(b"group:") else b"\n".join(sorted((user, chat)))
+
+
+def logs_agree(snapshot):
+    """I7: new messages come in each member's events in the order of the log, once, as they are."""
+    logs = {}
+    for p in snapshot.all():
+        for name, entries in p.keys["log"].items():
+            logs[name] = {number(id)[0]: pairs(fields) for id, fields in entries}
+    for p in snapshot.all():
+        for user, entries in p.keys["events"].items():
+            newest = {}
+            for id, fields in entries:
+                event = pairs(fields)
+                if event[b"kind"] != EVENT_NEW:
+                    continue
+                name, message = _conversation_of(user, event[b"chat"]), int(event[b"message"])
+                where = f"{p.index}: event {id.decode()} of {user.decode()}"
+                if message <= newest.get(name, 0):
+                    yield f"{where}: message {message} of {name!r} after {newest[name]}"
+                newest[name] = message
+                posted = logs.get(name, {}).get(message)
+                if posted and any(posted[field] != event[field] for field in (b"from", b"id")):
+                    yield f"{where} is not message {message} of {name!r}"
+    for p in snapshot.all():
+        for user, chats in p.keys["chats"].items():
+            for chat in chats:
+                if _conversation_of(user, chat) not in logs and not chat.startswith(b"group:"):
+                    yield f"{p.index}: {user.decode()} has a chat {chat.decode()} without a log"
+
+
+CHECKS = [keys_are_known, input_is_empty, dead_is_empty, partitions_are_owned, gateways_live,
+          sources_end, commits_rise, outputs_are_chained, outputs_are_confirmed,
           nothing_is_seen, mailboxes_are_counted, mail_of_the_connected_is_delivered,
-          presence_is_true, users_have_one_partition, keys_end]
+          presence_is_true, users_have_one_partition, keys_end, events_are_contiguous,
+          followers_have_all, logs_are_numbered, marks_are_told, logs_agree]
 
 
 def problems_of(snapshot, checks=None):

@@ -27,8 +27,8 @@ def text(value):
     return bytes([0xa0 | len(value)]) + value
 
 
-DELIVERY = (b"\x9d\xcc\xd2\x91\x05\x92\x01\x02" + text(b"alice") + text(b"bob") + text(b"m1") +
-            b"\x00\x00\x00\x03\x00\xc4\x01x\xc4\x00")
+DELIVERY = (b"\x9f\xcc\xd2\x91\x05\x92\x01\x02" + text(b"alice") + text(b"bob") + text(b"") +
+            text(b"m1") + b"\x00\x00\x00\x00\x03\x00\xc4\x01x\xc4\x00")
 
 
 def out(*commits, extra=b""):
@@ -39,6 +39,18 @@ def out(*commits, extra=b""):
 
 def message(id=b"9-1048577"):
     return [id, [b"from", b"alice", b"id", b"m1", b"body", b"hello", b"metadata", b""]]
+
+
+DIALOG = b"ann\nbob"
+
+
+def post(message):
+    return [b"%d-0" % message, [b"from", b"ann", b"id", b"a%d" % message, b"body", b"hi"]]
+
+
+def event(id, message, kind=b"1"):
+    return [b"%d-0" % id, [b"kind", kind, b"chat", b"ann", b"from", b"ann",
+                           b"message", b"%d" % message, b"id", b"a%d" % message]]
 
 
 def clean():
@@ -54,11 +66,21 @@ def clean():
     put((0, "lease", None), ROUTER, 900)
     put((0, "in", None), [], -1)
     put((0, "gateways", None), {GATEWAY: b"3"}, -1)
-    put((0, "sources", None), {GATEWAY: b"17", DEAD: b"4 %d" % (NOW + 1000)}, -1)
+    put((0, "sources", None), {GATEWAY: b"17", b"p0": b"9-4",
+                               DEAD: b"4 %d" % (NOW + 1000)}, -1)
     put((0, "out", GATEWAY), out(3, 4, 5), -1)
-    put((0, "conns", GATEWAY), {b"5": b"3 0 bob"}, -1)
+    put((0, "conns", GATEWAY), {b"5": b"3 0 0 bob", b"6": b"2 12 3 bob"}, -1)
     put((0, "subs", GATEWAY), {b"=news": b"1"}, -1)
-    put((0, "user", b"bob"), {b"status": b"online", b"mailbox": b"0", b"mailbox_bytes": b"0"}, -1)
+    put((0, "user", b"bob"), {b"status": b"online", b"mailbox": b"0", b"mailbox_bytes": b"0",
+                              b"chat": b"1", b"event": b"3", b"event_first": b"2"}, -1)
+    put((0, "events", b"bob"), [event(2, 4), event(3, 5)], 9000)
+    put((0, "chats", b"bob"), {b"ann": b"1"}, -1)
+    put((0, "dialog", DIALOG), {b"last": b"5", b"+ann": b"0 0 0 5 1", b"+bob": b"4 3 0 0 1"}, -1)
+    put((0, "log", DIALOG), [post(3), post(4), post(5)], -1)
+    put((0, "changes", DIALOG), {b"4": b"delete 1"}, -1)
+    put((0, "delivered", DIALOG + b"\nbob"), [[b"4-0", [b"at", b"1"]]], -1)
+    put((0, "read", DIALOG + b"\nbob"), [[b"3-0", [b"at", b"1"]]], -1)
+    put((0, "group", b"old"), {b"deleted": b"1"}, 9000)
     put((0, "user", b"carol"), {b"status": b"offline", b"mailbox": b"1",
                                 b"mailbox_bytes": b"%d" % (64 + 5 + 2 + 5)}, -1)
     put((0, "mailbox", b"carol"), [message()], -1)
@@ -89,7 +111,6 @@ def fallen_commit(snapshot):
 PLANTED = {
     "keys_are_known": unknown_key,
     "input_is_empty": keep(0, "in", None, value=[[b"1-1", [b"g", GATEWAY, b"n", b"1"]]]),
-    "nothing_is_forwarded": keep(0, "forward", b"1", value=[message()]),
     "dead_is_empty": keep(0, "dead", None, value=[[b"1-1", [b"what", b"effect"]]]),
     "partitions_are_owned": keep(0, "lease", None, value=b"other-0123456789abcdef", ttl=900),
     "partitions_are_owned: nobody": keep(0, "lease", None, value=None, ttl=900),
@@ -123,7 +144,7 @@ PLANTED = {
     "mailboxes_are_counted": change("user", b"carol", mailbox=b"2"),
     "mailboxes_are_counted: bytes": change("user", b"carol", mailbox_bytes=b"75"),
     "mail_of_the_connected_is_delivered":
-        keep(0, "conns", GATEWAY, value={b"5": b"3 0 bob", b"6": b"3 0 carol"}),
+        keep(0, "conns", GATEWAY, value={b"5": b"3 0 0 bob", b"6": b"3 0 0 carol"}),
     "presence_is_true": change("user", b"bob", status=b"offline"),
     "presence_is_true: nobody is there": change("user", b"carol", status=b"online"),
     "presence_is_true: a timer": keep(0, "timers", None, value={b"grace:carol": b"1"}),
@@ -131,6 +152,22 @@ PLANTED = {
     "keys_end": keep(None, "process", b"g", value={b"kind": b"gateway"}, ttl=-1),
     "keys_end: name": keep(None, "name", b"g", value=b"gateway 17"),
     "keys_end: lease": keep(0, "lease", None, value=ROUTER, ttl=-1),
+    "keys_end: events for ever": keep(0, "events", b"bob", value=[event(2, 4), event(3, 5)]),
+    "events_are_contiguous": keep(0, "events", b"bob", value=[event(2, 4)], ttl=9000),
+    "events_are_contiguous: none": keep(0, "events", b"ann", value=[event(1, 4)], ttl=9000),
+    "events_are_contiguous: draining": change("user", b"bob", chat=b"draining"),
+    "followers_have_all": keep(0, "conns", GATEWAY, value={b"6": b"2 65548 2 bob"}),
+    "logs_are_numbered": keep(0, "log", DIALOG, value=[post(3), post(5)]),
+    "logs_are_numbered: too short": keep(0, "log", DIALOG, value=[post(3), post(4)]),
+    "logs_are_numbered: of nothing": keep(0, "log", b"x\ny", value=[post(1)]),
+    "logs_are_numbered: changes": keep(0, "changes", DIALOG, value={b"2": b"delete 1"}),
+    "marks_are_told": change("dialog", DIALOG, **{"+bob": b"3 3 0 0 1"}),
+    "marks_are_told: read and not delivered": change("dialog", DIALOG, **{"+bob": b"2 3 0 0 1"}),
+    "marks_are_told: lost": lambda snapshot: snapshot.partition(0).keys["read"].clear(),
+    "logs_agree": keep(0, "events", b"bob", value=[event(2, 5), event(3, 4)], ttl=9000),
+    "logs_agree: another": keep(0, "log", DIALOG, value=[post(3), post(4), [
+        b"5-0", [b"from", b"ann", b"id", b"b1"]]]),
+    "logs_agree: chats": keep(0, "chats", b"bob", value={b"zoe": b"1"}),
     "keys_end: too early": keep(0, "mailbox", b"carol", value=[message()], ttl=5000),
 }
 
@@ -160,8 +197,8 @@ def test_mail_may_be_forbidden():
 
 
 def test_connections_are_known():
-    assert problems_of(clean(), [connections_are({b"bob": 1})]) == []
-    assert len(problems_of(clean(), [connections_are({b"bob": 2, b"carol": 1})])) == 2
+    assert problems_of(clean(), [connections_are({b"bob": 2})]) == []
+    assert len(problems_of(clean(), [connections_are({b"bob": 3, b"carol": 1})])) == 2
     assert len(problems_of(clean(), [connections_are({})])) == 1
 
 
@@ -184,7 +221,7 @@ def test_the_program_reads_a_real_redis(tmp_path):
 
     redis("XADD", prefix + "mailbox:carol%20ann", "9-1048577", "from", "alice", "body", "hello")
     redis("SET", prefix + "surprise", "1")
-    redis("HSET", prefix + "conns:" + DEAD.decode(), "5", "3 0 bob")
+    redis("HSET", prefix + "conns:" + DEAD.decode(), "5", "3 0 0 bob")
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 1
     for word in ("carol ann", "surprise", "conns of x-00000000000000bb", "bob is offline with 1"):
