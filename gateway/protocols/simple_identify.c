@@ -6,6 +6,7 @@
 #include "gateway/identify.h"
 #include "gateway/password_check.h"
 #include "gateway/protocols/simple.h"
+#include "gateway/uplink.h"
 
 #include <stdlib.h>
 #include <strings.h>
@@ -129,8 +130,13 @@ static void on_claim(void *arg, enum claim_result result)
 
 static void claim(struct arriving *arriving)
 {
-    arriving->claim = claims_ask(arriving->gateway->claims, &protocol_simple,
-                                 slice_text(arriving->identity.user), on_claim, arriving);
+    struct gateway *gateway = arriving->gateway;
+    struct slice user = slice_text(arriving->identity.user);
+
+    if (!uplink_has_credit(gateway->uplink, partition_of(&gateway->deployment, user)))
+        refuse(arriving, 503, "the service cannot take this user at the moment");
+    else
+        arriving->claim = claims_ask(gateway->claims, &protocol_simple, user, on_claim, arriving);
 }
 
 /* ---- the password ---- */

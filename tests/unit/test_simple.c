@@ -174,6 +174,15 @@ static void test_passwords(void **state)
     expect_claim("alice", true);
 }
 
+static void test_without_credit_nobody_is_asked(void **state)
+{
+    (void)state;
+    fake.no_credit = true;
+    ask(NULL, "alice");
+    expect_status(503);
+    assert_int_equal(fake.frame_count, 0);
+}
+
 static void test_who_hangs_up_is_forgotten(void **state)
 {
     uint64_t request;
@@ -373,6 +382,7 @@ int main(void)
         test(test_names),
         test(test_tokens),
         test(test_passwords),
+        test(test_without_credit_nobody_is_asked),
         test(test_who_hangs_up_is_forgotten),
         test(test_a_message_to_the_room),
         test(test_an_empty_id_is_echoed),
