@@ -282,7 +282,7 @@ static enum limit limit_of(const struct callie_payload *payload)
     if (strcmp(payload->type->name, "PONG") == 0 && payload->to == CALLIE_TO_SERVER &&
         payload->fault == NULL)
         return LIMIT_ACK;
-    if (strcmp(payload->type->name, "CMD") == 0)
+    if (payload->to == CALLIE_TO_SERVER)
         return LIMIT_MESSAGE;
     return payload->to == CALLIE_TO_BROADCAST ? LIMIT_BROADCAST : LIMIT_DIRECT;
 }

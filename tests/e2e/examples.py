@@ -7,6 +7,9 @@ the server. A scene is what stands under one heading; in it
     <!-- example: server alice -->               a message like this comes to alice
     <!-- example: close alice -->                alice goes; `closed alice 4001`: was sent away
 
+In what the server sends a string "$name" stands for a value that later blocks know by that name. A
+timestamp like 2026-11-21T12:00:00.000Z in what a client sends is sent as the time of the test.
+
 connect may be left out: the first mention of a name connects it. A name with a device or a second
 connection is written alice/2: same user. In what the server sends "..." stands for any value, and
 a member "...": "..." for any more members; an array ["...", x] may have more before x. What
@@ -17,9 +20,14 @@ meet.
 import json
 import re
 
+from callie import timestamp
+from waiting import wait_until
+
 MARK = re.compile(r"<!-- example: (\w+) (\S+)(.*?)-->")
 FENCE = re.compile(r"```\w*\n(.*?)```", re.S)
 ANY = "..."
+NAME = re.compile(r"\$[a-z]+")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def scenes(text):
@@ -38,7 +46,7 @@ def scenes(text):
 
 def fits(pattern, value):
     """Whether a value is what a pattern says."""
-    if pattern == ANY:
+    if pattern == ANY or isinstance(pattern, str) and NAME.fullmatch(pattern):
         return True
     if isinstance(pattern, dict) and isinstance(value, dict):
         more = ANY in pattern
@@ -53,16 +61,29 @@ def fits(pattern, value):
     return type(pattern) is type(value) and pattern == value
 
 
+def named(pattern, value):
+    """What the names of a pattern that fits stand for."""
+    if isinstance(pattern, str) and NAME.fullmatch(pattern):
+        return {pattern: value}
+    if isinstance(pattern, dict):
+        return {name: found for key, of in pattern.items() if key != ANY
+                for name, found in named(of, value[key]).items()}
+    return {}
+
+
 class Scene:
     def __init__(self, stack, protocol, number, steps):
         self.stack, self.protocol = stack, protocol
         names = {name.split("/")[0] for _, name, _, _ in steps}
         self.aliases = {name: f"{name}x{number}" for name in names}
         self.clients = {}
+        self.named = {}
         self.steps = steps
 
     def disguise(self, text):
         """Users' names as they are in this scene alone, wherever they stand."""
+        for name, value in self.named.items():
+            text = text.replace(name, value)
         for name, alias in self.aliases.items():
             text = re.sub(rf"\b{re.escape(name)}\b", alias, text)
         return text
@@ -73,7 +94,16 @@ class Scene:
             self.clients[name] = self.stack.open(
                 self.protocol, user, gateway=len(self.clients) % len(self.stack.gateways),
                 query=query)
+            self.await_known(user)
         return self.clients[name]
+
+    def await_known(self, user):
+        """Where nothing is kept, who is not known to be there gets nothing."""
+        def is_known():
+            return any(self.stack.redis.command("HGET", key, "status") == "online"
+                       for key in self.stack.redis.command("KEYS", f"*:user:{user}"))
+        if self.protocol == "callie":
+            wait_until(is_known, f"{user} is known to be there")
 
     def play(self):
         for verb, name, rest, block in self.steps:
@@ -83,11 +113,12 @@ class Scene:
         self.client(name, dict(word.split("=", 1) for word in self.disguise(rest).split()))
 
     def do_client(self, name, _, block):
-        self.client(name).send_text(self.disguise(block))
+        self.client(name).send_text(TIMESTAMP.sub(timestamp(), self.disguise(block)))
 
     def do_server(self, name, _, block):
         pattern = json.loads(self.disguise(block))
-        self.client(name).take_where(lambda message: fits(pattern, message), pattern)
+        message = self.client(name).take_where(lambda message: fits(pattern, message), pattern)
+        self.named.update(named(pattern, message))
 
     def do_close(self, name, *_):
         self.clients.pop(name).close()
