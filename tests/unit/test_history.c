@@ -147,7 +147,7 @@ static void only_the_last_are_kept(void **state)
 {
     (void)state;
     for (int i = 1; i <= 5; i++) {
-        char id[8];
+        char id[16];
 
         snprintf(id, sizeof(id), "p%d", i);
         publish("kept.small", id);
