@@ -463,7 +463,8 @@ void history_go(struct histories *histories, struct subscription *subscription)
     (void)histories;
     if (resume == NULL || resume->state != RESUME_ANSWERED)
         return;
-    if (resume->epoch == 0 || is_live(resume, resume->answer.offset))
+    /* Its client may not want it any more. */
+    if (resume->epoch == 0 || !subscription->wanted || is_live(resume, resume->answer.offset))
         go_live(resume);
     else
         ask_page(resume);

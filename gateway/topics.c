@@ -495,34 +495,29 @@ static void settle(struct topics *topics, struct subscription *subscription)
 
 /* The state of followed users is asked for here, not earlier: so it comes behind the protocol's own
  * reply. */
-static bool finish_item(struct topics *topics, const struct topic_change *change,
+static void finish_item(struct topics *topics, const struct topic_change *change,
                         struct subscription *subscription)
 {
-    bool stays;
-
     const struct target *target = subscription->key.target;
 
     if (target->kind == TARGET_PRESENCE && change->want && subscription->wanted)
         send_watch(topics, target, true, change->session->id);
-    stays = --subscription->pending > 0 || subscription->wanted;
-    if (subscription->pending == 0)
+    if (--subscription->pending == 0)
         settle(topics, subscription);
-    return stays;
 }
 
 static void finish_change(struct topics *topics, struct topic_change *change)
 {
     struct session *session = change->session;
     uint64_t request = change->request;
-    size_t left = 0;
 
     change_detach(topics, change);
-    for (size_t i = 0; i < change->count; i++)
-        if (finish_item(topics, change, change->items[i]))
-            change->items[left++] = change->items[i];
+    /* As long as they are pending, its items stay. */
     session->protocol->on_subscribed(session, request);
-    for (size_t i = 0; i < left; i++)
+    for (size_t i = 0; i < change->count; i++)
         history_go(topics->gateway->histories, change->items[i]);
+    for (size_t i = 0; i < change->count; i++)
+        finish_item(topics, change, change->items[i]);
     change_destroy(change);
 }
 
