@@ -1,7 +1,8 @@
 /*
  * chat: requests, responses and events on /chat (gateway/protocols/chat.md). chat.c has the life of
  * a connection and what comes from routers, chat_requests.c the message as a whole and its
- * dispatch, chat_commands.c what is asked of routers, chat_queries.c what is read from Redis,
+ * dispatch, chat_commands.c what is asked of routers, chat_ask.c
+ * and chat_queries.c what is read from Redis,
  * chat_open.c what a connection remembers of its requests, chat_presence.c whom it follows,
  * chat_encode.c every message that is sent.
  */
@@ -53,6 +54,8 @@ struct chat_command {
     void (*handle)(struct chat_request *);
     /* The router's reply was CONVERSATION_OK. Ends with chat_end or a query. */
     void (*finish)(struct session *, struct chat_open *, const struct frame_conversation_reply *);
+    /* Asks Redis; chat_ask_begin calls it. */
+    void (*ask)(struct session *, struct chat_open *);
     enum limit limit;
     bool event;   /* clients may send it as an event */
     bool payload; /* it needs one */
@@ -112,7 +115,7 @@ void chat_finish_plain(struct session *, struct chat_open *,
 void chat_finish_delivered(struct session *, struct chat_open *,
                            const struct frame_conversation_reply *);
 
-/* ---- chat_queries.c ---- */
+/* ---- chat_ask.c, chat_queries.c ---- */
 extern struct bus_script *const chat_scripts[];
 void chat_do_get_message(struct chat_request *);
 void chat_do_get_messages(struct chat_request *);
@@ -122,12 +125,13 @@ void chat_do_get_event(struct chat_request *);
 void chat_do_get_events(struct chat_request *);
 void chat_finish_read(struct session *, struct chat_open *,
                       const struct frame_conversation_reply *);
-/* The user's chats, latest first, at most count: each in [0..] of the reply. */
-int chat_ask_chats(struct session *, uint64_t request, uint64_t count,
-                   void (*answer)(struct session *, uint64_t request, const struct bus_reply *));
-/* The members of a group of his; the reply is nil when he is none. */
-int chat_ask_members(struct session *, uint64_t request, struct slice group,
-                     void (*answer)(struct session *, uint64_t request, const struct bus_reply *));
+/* What each asks (chat_ask.h). */
+void chat_ask_messages(struct session *, struct chat_open *);
+void chat_ask_chat(struct session *, struct chat_open *);
+void chat_ask_all_chats(struct session *, struct chat_open *);
+void chat_ask_event(struct session *, struct chat_open *);
+void chat_ask_event_page(struct session *, struct chat_open *);
+void chat_ask_missed(struct session *, struct chat_open *);
 
 /* ---- chat_presence.c ---- */
 /* Follows those who share a chat with the user, when his events are followed. */

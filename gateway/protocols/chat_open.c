@@ -56,13 +56,14 @@ static void destroy_walk(struct chat_walk *walk)
 void chat_open_init(struct chat_open_list *list)
 {
     TAILQ_INIT(&list->queue);
-    list->count = 0;
+    list->count = list->waiting = 0;
 }
 
 void chat_open_remove(struct chat_open_list *list, struct chat_open *open)
 {
     TAILQ_REMOVE(&list->queue, open, link);
     list->count--;
+    list->waiting -= open->waiting;
     destroy_walk(open->walk);
     free(open);
 }
@@ -130,6 +131,25 @@ bool chat_open_has(const struct chat_open_list *list, struct slice id)
             return true;
     }
     return false;
+}
+
+void chat_open_wait(struct chat_open_list *list, struct chat_open *open)
+{
+    open->waiting = true;
+    list->waiting++;
+}
+
+struct chat_open *chat_open_next_waiting(struct chat_open_list *list)
+{
+    struct chat_open *open = list->waiting ? TAILQ_FIRST(&list->queue) : NULL;
+
+    while (open && !open->waiting)
+        open = TAILQ_NEXT(open, link);
+    if (open) {
+        open->waiting = false;
+        list->waiting--;
+    }
+    return open;
 }
 
 struct chat_open *chat_open_first(const struct chat_open_list *list)

@@ -43,7 +43,9 @@ struct chat_part {
     struct buffer json; /* empty: it is none of the user's */
 };
 
+struct bus_reply;
 struct chat_command;
+struct session;
 
 struct chat_open {
     TAILQ_ENTRY(chat_open) link;
@@ -57,6 +59,8 @@ struct chat_open {
     uint64_t message;       /* messageId, eventId, lastEventId; or the newest asked for */
     uint64_t count;
     struct chat_walk *walk;
+    bool waiting; /* to ask Redis */
+    void (*answered)(struct session *, struct chat_open *, const struct bus_reply *);
     char bytes[]; /* of the slices */
 };
 
@@ -64,6 +68,7 @@ TAILQ_HEAD(chat_open_queue, chat_open);
 struct chat_open_list {
     struct chat_open_queue queue; /* in the order of their deadlines */
     size_t count;
+    size_t waiting;
 };
 
 void chat_open_init(struct chat_open_list *);
@@ -73,6 +78,9 @@ struct chat_open *chat_open_add(struct chat_open_list *, const struct chat_open 
 struct chat_open *chat_open_find(struct chat_open_list *, uint64_t number);
 /* Whether the request with this id waits. */
 bool chat_open_has(const struct chat_open_list *, struct slice id);
+/* It waits for its turn to ask; the next one whose turn it is, or NULL. */
+void chat_open_wait(struct chat_open_list *, struct chat_open *);
+struct chat_open *chat_open_next_waiting(struct chat_open_list *);
 void chat_open_remove(struct chat_open_list *, struct chat_open *);
 struct chat_open *chat_open_first(const struct chat_open_list *);
 

@@ -3,7 +3,7 @@
  * are asked for once, when he subscribes; later the first message of a chat brings them. Only so
  * many are followed, those of the latest chats.
  */
-#include "gateway/protocols/chat.h"
+#include "gateway/protocols/chat_ask.h"
 
 #include "common/topic.h"
 #include "common/user.h"
@@ -79,7 +79,7 @@ static void ask_next_group(struct session *session)
     struct chat_list *groups = &state->groups;
 
     if (groups->next == chat_list_count(groups) || topics_count(session) >= FOLLOWED_MAX ||
-        chat_ask_members(session, 0, chat_list_at(groups, groups->next++), on_members) != 0)
+        chat_ask_own_members(session, chat_list_at(groups, groups->next++), on_members) != 0)
         chat_list_finish(groups);
 }
 
@@ -108,7 +108,7 @@ static void on_chats(struct session *session, uint64_t request, const struct bus
 void chat_follow_all(struct session *session)
 {
     /* Too many questions, or Redis away: then it hears of them with the next message. */
-    (void)!chat_ask_chats(session, 0, FOLLOWED_MAX, on_chats);
+    (void)!chat_ask_own_chats(session, on_chats);
 }
 
 void chat_on_event(struct session *session, const struct frame_event_delivery *event)

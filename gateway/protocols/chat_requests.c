@@ -9,21 +9,21 @@
 #define TYPE_MAX 64
 
 static const struct chat_command commands[] = {
-    {"new", chat_do_new, chat_finish_new, LIMIT_DIRECT, false, true},
-    {"edit", chat_do_edit, chat_finish_plain, LIMIT_MESSAGE, false, true},
-    {"delete", chat_do_delete, chat_finish_plain, LIMIT_MESSAGE, false, true},
-    {"dlvrd", chat_do_delivered, chat_finish_delivered, LIMIT_MESSAGE, false, true},
-    {"delivered", chat_do_delivered, chat_finish_delivered, LIMIT_MESSAGE, false, true},
-    {"read", chat_do_read, chat_finish_read, LIMIT_MESSAGE, false, true},
-    {"subscribe", chat_do_subscribe, NULL, LIMIT_MESSAGE, false, false},
-    {"getMessage", chat_do_get_message, NULL, LIMIT_MESSAGE, false, true},
-    {"getMessages", chat_do_get_messages, NULL, LIMIT_MESSAGE, false, true},
-    {"getChat", chat_do_get_chat, NULL, LIMIT_MESSAGE, false, true},
-    {"getChats", chat_do_get_chats, NULL, LIMIT_MESSAGE, false, false},
-    {"getEvent", chat_do_get_event, NULL, LIMIT_MESSAGE, false, true},
-    {"getEvents", chat_do_get_events, NULL, LIMIT_MESSAGE, false, true},
-    {"typing", chat_do_typing, chat_finish_plain, LIMIT_MESSAGE, true, true},
-    {"offline", chat_do_offline, NULL, LIMIT_MESSAGE, true, false},
+    {"new", chat_do_new, chat_finish_new, NULL, LIMIT_DIRECT, false, true},
+    {"edit", chat_do_edit, chat_finish_plain, NULL, LIMIT_MESSAGE, false, true},
+    {"delete", chat_do_delete, chat_finish_plain, NULL, LIMIT_MESSAGE, false, true},
+    {"dlvrd", chat_do_delivered, chat_finish_delivered, NULL, LIMIT_MESSAGE, false, true},
+    {"delivered", chat_do_delivered, chat_finish_delivered, NULL, LIMIT_MESSAGE, false, true},
+    {"read", chat_do_read, chat_finish_read, chat_ask_missed, LIMIT_MESSAGE, false, true},
+    {"subscribe", chat_do_subscribe, NULL, NULL, LIMIT_MESSAGE, false, false},
+    {"getMessage", chat_do_get_message, NULL, chat_ask_messages, LIMIT_MESSAGE, false, true},
+    {"getMessages", chat_do_get_messages, NULL, chat_ask_messages, LIMIT_MESSAGE, false, true},
+    {"getChat", chat_do_get_chat, NULL, chat_ask_chat, LIMIT_MESSAGE, false, true},
+    {"getChats", chat_do_get_chats, NULL, chat_ask_all_chats, LIMIT_MESSAGE, false, false},
+    {"getEvent", chat_do_get_event, NULL, chat_ask_event, LIMIT_MESSAGE, false, true},
+    {"getEvents", chat_do_get_events, NULL, chat_ask_event_page, LIMIT_MESSAGE, false, true},
+    {"typing", chat_do_typing, chat_finish_plain, NULL, LIMIT_MESSAGE, true, true},
+    {"offline", chat_do_offline, NULL, NULL, LIMIT_MESSAGE, true, false},
 };
 
 static const struct chat_command *find_command(struct slice name)

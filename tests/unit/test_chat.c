@@ -1122,6 +1122,30 @@ static void queries_name_their_keys(void **state)
     }
 }
 
+static void questions_wait_for_their_turn(void **state)
+{
+    (void)state;
+    request_of("getChats", "{}");
+    alice->queries = QUERIES_OPEN_MAX;
+    request_of("getEvent", "{\"eventId\":5}");
+    request_of("getChat", "{\"chatId\":\"bob\"}");
+    assert_int_equal(query_count, 1);
+    alice->queries--;
+    asked.answer(alice, asked.request, NULL);
+    assert_string_equal(asked.script, "chat_read");
+    assert_int_equal(query_count, 3);
+    assert_int_equal(fake_message_count(alice), 1);
+    assert_int_equal(open_count(), 2);
+    /* One that waited too long is not asked any more. */
+    alice->queries = QUERIES_OPEN_MAX;
+    request_of("getEvent", "{\"eventId\":6}");
+    tick_after(CHAT_OPEN_MS);
+    assert_int_equal(open_count(), 0);
+    alice->queries = 0;
+    asked.answer(alice, asked.request, NULL);
+    assert_int_equal(query_count, 3);
+}
+
 static void too_many_questions_are_refused(void **state)
 {
     (void)state;
@@ -1198,6 +1222,7 @@ int main(void)
         TEST(presence_is_told_as_events),
         TEST(a_new_chat_has_new_people),
         TEST(queries_name_their_keys),
+        TEST(questions_wait_for_their_turn),
         TEST(too_many_questions_are_refused),
         TEST(a_token_opens_a_hidden_connection),
         TEST(an_expired_token_closes),
