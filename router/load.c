@@ -225,9 +225,7 @@ static void set_keep(struct user *user, struct slice value)
 {
     user->keep = true;
     user->keep_until_ms = load_u64(load_word(&value));
-    user->keep_protocol = load_u64(load_word(&value));
-    if (number_parse(value, &user->keep_since) < 0)
-        user->keep_since = (struct number){0};
+    user->keep_protocol = load_u64(value);
 }
 
 static void set_delivered(struct user *user, struct slice value)

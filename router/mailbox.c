@@ -503,20 +503,13 @@ static bool page_is_last(const struct user *user, const struct engine_page_entry
     return count && number_compare(entries[count - 1].number, user->mailbox_last) == 0;
 }
 
-/* Read by its user while the page was on its way. */
-static bool was_read(const struct user *user, struct number number)
-{
-    return user->keep && number_compare(number, user->keep_since) > 0 &&
-           !unread_known(user, number);
-}
-
 static void window_read(struct engine *engine, struct user *user,
                         const struct engine_page_entry *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct message *message;
 
-        if (was_read(user, entries[i].number))
+        if (unread_was_read(user, entries[i].number))
             continue;
         message = store_read(&entries[i]);
         if (user->keep)
@@ -540,6 +533,7 @@ void engine_page(struct engine *engine, struct slice id, uint64_t ticket,
      */
     if (user->connection_count && number_compare(user->paged, user->page_after) == 0)
         window_read(engine, user, entries, count);
+    unread_forget_gone(user);
     mailbox_page(engine, user);
     user_settle(engine, user);
 }

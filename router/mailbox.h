@@ -40,6 +40,9 @@ void mailbox_end_keep(struct engine *, struct user *);
 
 /* ---- unread.c ---- */
 bool unread_known(const struct user *, struct number number);
+/* While the page that has come was on its way. */
+bool unread_was_read(const struct user *, struct number number);
+void unread_forget_gone(struct user *);
 /* Enters it into the index, unless it is there. */
 void unread_add(struct engine *, struct user *, const struct message *);
 void unread_remove(struct engine *, struct user *, struct number number);

@@ -153,8 +153,9 @@ struct user {
     /* While its messages are kept until they are read; otherwise waiting is mailbox_count. */
     bool keep;
     uint64_t keep_until_ms, keep_protocol;
-    struct number keep_since;   /* what is above is in the index */
-    struct number delivered;    /* confirmed up to here */
+    struct number delivered; /* confirmed up to here */
+    struct number *gone;     /* read while a page is on its way that may still have it */
+    size_t gone_count;
     struct unread *unread;      /* what is in the mailbox, by number and id; NULL: nothing known */
     struct number mailbox_last; /* highest number stored; zero when not known */
     struct number paged;        /* highest number of the mailbox that is in pending */

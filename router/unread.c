@@ -108,6 +108,13 @@ static void item_destroy(struct unread *unread, struct unread_item *item)
     free(item);
 }
 
+void unread_forget_gone(struct user *user)
+{
+    free(user->gone);
+    user->gone = NULL;
+    user->gone_count = 0;
+}
+
 void unread_destroy(struct user *user)
 {
     if (user->unread == NULL)
@@ -274,7 +281,6 @@ void unread_begin(struct engine *engine, struct user *user, uint64_t protocol)
     if (user->keep)
         return;
     user->keep = true;
-    user->keep_since = number_make(engine->epoch, engine->commit, engine->index);
     mailbox_store_pending(engine, user);
     index_waiting(engine, user);
 }
@@ -284,10 +290,26 @@ void unread_on_closed(struct engine *engine, struct user *user)
     stay_marked(engine, user);
 }
 
+static void note_gone(struct user *user, struct number number)
+{
+    user->gone = xrealloc(user->gone, (user->gone_count + 1) * sizeof(*user->gone));
+    user->gone[user->gone_count++] = number;
+}
+
+bool unread_was_read(const struct user *user, struct number number)
+{
+    for (size_t i = 0; i < user->gone_count; i++)
+        if (number_compare(user->gone[i], number) == 0)
+            return true;
+    return false;
+}
+
 static void drop(struct engine *engine, struct user *user, const struct unread_item *item)
 {
     struct number number = item->number;
 
+    if (user->page_asked)
+        note_gone(user, number);
     unstore_entry(engine, user, number, item->size);
     unread_remove(engine, user, number);
     mailbox_forget(engine, user, number);

@@ -49,6 +49,7 @@ static void user_destroy(struct engine *engine, struct user *user)
 {
     mailbox_destroy(engine, user);
     unread_destroy(user);
+    free(user->gone);
     free((char *)user->presence_metadata.data);
     free(user->event_days);
     HASH_DEL(engine->users, user);
@@ -163,15 +164,12 @@ static void u64_field(struct effects *effects, const char *name, uint64_t value)
     effects_u64(effects, value);
 }
 
-/* keep: "until protocol since". */
+/* keep: "until protocol". */
 static void write_keep(struct effects *effects, const struct user *user)
 {
     struct buffer keep = {0};
-    char since[NUMBER_TEXT_SIZE];
 
-    number_format(user->keep_since, since);
-    buffer_appendf(&keep, "%" PRIu64 " %" PRIu64 " %s", user->keep_until_ms, user->keep_protocol,
-                   since);
+    buffer_appendf(&keep, "%" PRIu64 " %" PRIu64, user->keep_until_ms, user->keep_protocol);
     effects_text(effects, slice_text("keep"));
     effects_text(effects, buffer_slice(&keep));
     buffer_finish(&keep);

@@ -1,8 +1,9 @@
 /*
- * A random world around the engine, from a seed: one router at a time over a model of Redis, three
- * gateways, eight users. Lost answers, late and repeated commits, routers and gateways killed at
- * any moment, gateways buried by mistake, half-open clients. The invariants of delivery.md are
- * looked at after each commit, and at the end nothing may be lost or doubled.
+ * A random world around the engine, from a seed: three partitions that send each other work, each
+ * with one router at a time, over a model of Redis; three gateways, eight users. Lost answers, late
+ * and repeated commits, routers and gateways killed at any moment, gateways buried by mistake,
+ * half-open clients. The invariants of delivery.md are looked at after each commit, and at the end
+ * nothing may be lost or doubled.
  *
  *     ENGINE_SEED=n    begins with this seed (1)
  *     ENGINE_RUNS=n    so many runs (250)
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #define USERS 8
+#define PARTITIONS WORLD_PARTITIONS
 #define DEVICES 2
 #define GATEWAYS 3
 #define SENT_MAX 600
@@ -36,16 +38,45 @@
 /* Users whose connections acknowledge themselves: these, and user 5 with one of his two. */
 #define FIRST_ACK_USER 6
 #define MIXED_USER 5
+/* Users whose messages are kept until they are read; the second has a device that does not want
+ * that, and comes by it when he is known to keep. */
+#define FIRST_KEEP_USER 3
+#define MIXED_KEEP_USER 4
+
+/* What a gateway has to do with one partition. */
+struct line {
+    struct model_gateway *gateway;
+    uint64_t sent_ms, waiting_since;
+};
 
 /* Where a gateway runs: after one that was killed, another one does. */
 struct place {
-    struct model_gateway *gateway;
-    uint64_t mute_until, sent_ms, waiting_since;
+    struct line lines[PARTITIONS];
+    uint64_t mute_until;
     char id[40];
 };
 
+/* A partition and its router. */
+struct side {
+    uint32_t partition;
+    struct engine_world *world;
+    struct model_store *store;
+    struct model_commit *flying, *before;
+    struct model_commit *late[LATE_MAX];
+    size_t late_count;
+    struct {
+        char gateway[40];
+        uint64_t number;
+        struct buffer frames;
+    } late_entries[LATE_MAX];
+    size_t late_entry_count;
+    uint64_t commit_epoch, commit_number;
+    struct number forwarded[PARTITIONS]; /* the newest entry that came of each partition */
+};
+
 struct device {
-    struct model_gateway *gateway; /* NULL: not connected */
+    struct place *place;           /* NULL: not connected */
+    struct model_gateway *gateway; /* its line to the user's partition */
     uint64_t connection;
     size_t serial;               /* of this connection among all */
     size_t last_of[SENDERS_MAX]; /* newest message taken of each sender's connection */
@@ -54,9 +85,11 @@ struct device {
 
 struct sent {
     unsigned from, to;
-    size_t serial; /* the sender's connection */
-    struct model_gateway *by;
-    bool retry, resent, keeps, accepted, refused, taken, acked, replied;
+    size_t serial;            /* the sender's connection */
+    struct model_gateway *by; /* the line that it was sent on */
+    const struct place *told_at[GATEWAYS + 1];
+    size_t told;
+    bool retry, resent, keeps, tells, accepted, refused, taken, acked, replied;
     uint64_t first_ms;
     struct number number;
     size_t present;
@@ -66,8 +99,7 @@ struct sim {
     uint64_t seed, state;
     size_t steps, step;
     struct engine_limits limits;
-    struct engine_world *world;
-    struct model_store *store;
+    struct side sides[PARTITIONS], *side; /* the one that is spoken of */
     struct frame_reader *reader;
     struct place places[GATEWAYS];
     char dead[BORN_MAX][40];
@@ -80,17 +112,7 @@ struct sim {
     size_t zombie_count;
     struct sent sent[SENT_MAX];
     size_t sent_count, serials;
-    struct model_commit *flying, *before;
-    struct model_commit *late[LATE_MAX];
-    size_t late_count;
-    struct {
-        char gateway[40];
-        uint64_t number;
-        struct buffer frames;
-    } late_entries[LATE_MAX];
-    size_t late_entry_count;
-    size_t stamp;
-    uint64_t commit_epoch, commit_number;
+    size_t stamp, told;
     uint64_t expected_request, expected_recipients; /* request 0: nothing expected */
     size_t recipients_checked;
     bool calm;
@@ -178,6 +200,32 @@ static size_t message_index(const struct sim *sim, struct slice id)
     return index;
 }
 
+static void speak_of(struct sim *sim, uint32_t partition)
+{
+    sim->side = &sim->sides[partition];
+}
+
+static uint32_t partition_of_user(unsigned user)
+{
+    return partition_of(world_deployment_wide(), slice_text(user_name(user)));
+}
+
+/* The place's line to the partition that is spoken of. */
+static struct line *line_of(const struct sim *sim, struct place *place)
+{
+    return &place->lines[sim->side->partition];
+}
+
+static bool keeps_unread(unsigned user)
+{
+    return user >= FIRST_KEEP_USER && user < MIXED_USER;
+}
+
+static bool device_keeps(unsigned user, unsigned device)
+{
+    return keeps_unread(user) && (user != MIXED_KEEP_USER || device == 0);
+}
+
 static bool acknowledges(unsigned user, unsigned device)
 {
     return user >= FIRST_ACK_USER || (user == MIXED_USER && device == 0);
@@ -186,9 +234,19 @@ static bool acknowledges(unsigned user, unsigned device)
 static bool alive(const struct sim *sim, const struct model_gateway *gateway)
 {
     for (size_t i = 0; i < GATEWAYS; i++)
-        if (sim->places[i].gateway == gateway)
-            return true;
+        for (size_t j = 0; j < PARTITIONS; j++)
+            if (sim->places[i].lines[j].gateway == gateway)
+                return true;
     return false;
+}
+
+static struct place *place_of(struct sim *sim, const struct model_gateway *gateway)
+{
+    for (size_t i = 0; i < GATEWAYS; i++)
+        for (size_t j = 0; j < PARTITIONS; j++)
+            if (sim->places[i].lines[j].gateway == gateway)
+                return &sim->places[i];
+    return NULL;
 }
 
 /* ---- what gateways tell ---- */
@@ -233,7 +291,8 @@ static void on_taken(void *arg, struct model_gateway *gateway, uint64_t connecti
     if (device == NULL)
         violation(sim, "m%zu was written to a connection that nobody has", index);
     note_order(sim, device, index);
-    if (acknowledges(user, number_of))
+    /* One who keeps reads what he has: of that too there is a word. */
+    if (acknowledges(user, number_of) || device_keeps(user, number_of))
         device->unacked[device->unacked_count++] = index;
 }
 
@@ -247,11 +306,30 @@ static void on_refused(void *arg, struct model_gateway *gateway, uint64_t connec
         *device = (struct device){0};
 }
 
+/* S9: what was dropped is told once. A gateway hears of it for all of the sender's connections. */
+static void note_told(struct sim *sim, struct model_gateway *gateway,
+                      const struct frame_message_status *status)
+{
+    struct sent *sent = &sim->sent[message_index(sim, status->id)];
+    const struct place *place = place_of(sim, gateway);
+
+    if (!sent->tells || status->status != DIRECT_DISCARDED ||
+        !slice_is(status->to, user_name(sent->to)))
+        violation(sim, "told of a message that nobody wanted to hear of");
+    for (size_t i = 0; i < sent->told; i++)
+        if (sent->told_at[i] == place)
+            violation(sim, "S9: told twice: %.*s", (int)status->id.length, status->id.data);
+    if (sent->told < GATEWAYS + 1)
+        sent->told_at[sent->told++] = place;
+    sim->told++;
+}
+
 static void on_heard(void *arg, struct model_gateway *gateway, const struct frame *frame)
 {
     struct sim *sim = arg;
 
-    (void)gateway;
+    if (frame->type == FRAME_MESSAGE_STATUS)
+        note_told(sim, gateway, &frame->message_status);
     if (frame->type == FRAME_DIRECT_REPLY)
         sim->sent[message_index(sim, frame->direct_reply.id)].replied = true;
 }
@@ -272,9 +350,13 @@ static void bear_gateway(struct sim *sim, struct place *place)
     };
 
     sim->born++;
-    *place = (struct place){.sent_ms = model_store_time(sim->store)};
+    *place = (struct place){0};
     snprintf(place->id, sizeof(place->id), "g%zu-%016zx", sim->born, 0x100 + sim->born);
-    place->gateway = model_gateway_create(sim->store, place->id, &listener);
+    for (size_t i = 0; i < PARTITIONS; i++)
+        place->lines[i] = (struct line){
+            .gateway = model_gateway_create(sim->sides[i].store, place->id, &listener),
+            .sent_ms = model_store_time(sim->sides[i].store),
+        };
 }
 
 /* ---- clients ---- */
@@ -289,11 +371,14 @@ static void connect_device(struct sim *sim, unsigned user, unsigned number)
     struct device *device = &sim->devices[user][number];
     struct place *place = pick_place(sim);
     uint64_t flags = acknowledges(user, number) ? CONNECTION_FLAG_ACK : 0;
+    struct model_gateway *gateway = place->lines[partition_of_user(user)].gateway;
 
-    *device = (struct device){.gateway = place->gateway, .serial = ++sim->serials};
-    device->connection = model_gateway_open(place->gateway, user_name(user), flags);
+    if (device_keeps(user, number))
+        flags = CONNECTION_FLAG_KEEP;
+    *device = (struct device){.place = place, .gateway = gateway, .serial = ++sim->serials};
+    device->connection = model_gateway_open(gateway, user_name(user), flags);
     if (chance(sim, 50))
-        model_gateway_subscribe(place->gateway, device->connection, (unsigned)below(sim, 8),
+        model_gateway_subscribe(gateway, device->connection, (unsigned)below(sim, 8),
                                 chance(sim, 50) ? (unsigned)below(sim, 8) : 0);
 }
 
@@ -347,7 +432,7 @@ static void say_message(struct sim *sim, struct model_gateway *gateway, uint64_t
 
 static void send_direct(struct sim *sim, unsigned user, struct device *device)
 {
-    uint64_t policy = chance(sim, 10) ? DELIVERY_DISCARD : DELIVERY_STORE;
+    uint64_t policy = chance(sim, 20) ? DELIVERY_DISCARD + below(sim, 2) : DELIVERY_STORE;
     uint64_t ttl_ms = chance(sim, 10) ? 500 + below(sim, 5000) : 0;
     struct sent *sent = &sim->sent[sim->sent_count];
 
@@ -357,12 +442,13 @@ static void send_direct(struct sim *sim, unsigned user, struct device *device)
         .from = user,
         .to = (unsigned)below(sim, USERS),
         .serial = device->serial,
-        .by = device->gateway,
         .retry = chance(sim, 50),
         .keeps = policy == DELIVERY_STORE && ttl_ms == 0,
-        .first_ms = model_store_time(sim->store),
+        .tells = policy == DELIVERY_DISCARD_AND_TELL,
+        .first_ms = model_store_time(sim->side->store),
     };
-    say_message(sim, device->gateway, device->connection, sim->sent_count++, policy, ttl_ms);
+    sent->by = device->place->lines[partition_of_user(sent->to)].gateway;
+    say_message(sim, sent->by, device->connection, sim->sent_count++, policy, ttl_ms);
 }
 
 static void send_publish(struct sim *sim, unsigned user, struct device *device)
@@ -381,6 +467,18 @@ static void send_publish(struct sim *sim, unsigned user, struct device *device)
                                                         .echo = chance(sim, 30)}});
 }
 
+static void say_read(unsigned user, const struct device *device, size_t index)
+{
+    char text[24];
+
+    model_gateway_say(device->gateway,
+                      &(struct frame){.type = FRAME_MESSAGE_READ,
+                                      .message_read = {.connection = device->connection,
+                                                       .user = slice_text(user_name(user)),
+                                                       .id = message_id(index, text)}});
+}
+
+/* His word about one that he has: acknowledged, or, of one who keeps, read. */
 static void say_ack(struct sim *sim, unsigned user, struct device *device)
 {
     size_t at = below(sim, device->unacked_count);
@@ -389,6 +487,10 @@ static void say_ack(struct sim *sim, unsigned user, struct device *device)
 
     device->unacked[at] = device->unacked[--device->unacked_count];
     sim->sent[index].acked = true;
+    if (keeps_unread(user)) {
+        say_read(user, device, index);
+        return;
+    }
     model_gateway_say(device->gateway,
                       &(struct frame){.type = FRAME_MESSAGE_ACK,
                                       .message_ack = {.connection = device->connection,
@@ -405,11 +507,21 @@ static void set_presence(unsigned user, struct device *device)
                                                        .status = slice_text("away")}});
 }
 
+static bool is_marked(struct sim *sim, unsigned user)
+{
+    speak_of(sim, partition_of_user(user));
+    return model_store_field(sim->side->store, "user", slice_text(user_name(user)),
+                             slice_text("keep"))
+               .length > 0;
+}
+
 static void step_device(struct sim *sim, unsigned user, unsigned number)
 {
     struct device *device = &sim->devices[user][number];
 
     if (device->gateway == NULL) {
+        if (keeps_unread(user) && !device_keeps(user, number) && !is_marked(sim, user))
+            return;
         if (chance(sim, number ? 5 : 20))
             connect_device(sim, user, number);
         return;
@@ -445,23 +557,23 @@ static void step_clients(struct sim *sim)
 static void keep_late_entry(struct sim *sim, const struct place *place, uint64_t number,
                             const struct buffer *frames)
 {
-    size_t at = sim->late_entry_count++;
+    size_t at = sim->side->late_entry_count++;
 
-    memcpy(sim->late_entries[at].gateway, place->id, sizeof(place->id));
-    sim->late_entries[at].number = number;
-    buffer_append_slice(&sim->late_entries[at].frames, buffer_slice(frames));
+    memcpy(sim->side->late_entries[at].gateway, place->id, sizeof(place->id));
+    sim->side->late_entries[at].number = number;
+    buffer_append_slice(&sim->side->late_entries[at].frames, buffer_slice(frames));
 }
 
 static void arrive_late(struct sim *sim, size_t at)
 {
-    size_t last = --sim->late_entry_count;
+    size_t last = --sim->side->late_entry_count;
 
-    model_store_add_input(sim->store, slice_text(sim->late_entries[at].gateway),
-                          sim->late_entries[at].number,
-                          buffer_slice(&sim->late_entries[at].frames));
-    buffer_finish(&sim->late_entries[at].frames);
-    sim->late_entries[at] = sim->late_entries[last];
-    sim->late_entries[last].frames = (struct buffer){0};
+    model_store_add_input(sim->side->store, slice_text(sim->side->late_entries[at].gateway),
+                          sim->side->late_entries[at].number,
+                          buffer_slice(&sim->side->late_entries[at].frames));
+    buffer_finish(&sim->side->late_entries[at].frames);
+    sim->side->late_entries[at] = sim->side->late_entries[last];
+    sim->side->late_entries[last].frames = (struct buffer){0};
 }
 
 static enum model_fate pick_fate(struct sim *sim)
@@ -472,7 +584,7 @@ static enum model_fate pick_fate(struct sim *sim)
         return FATE_ANSWER_LOST;
     if (rarely(sim, 100))
         return FATE_FORGOTTEN;
-    if (sim->late_entry_count < LATE_MAX && rarely(sim, 100))
+    if (sim->side->late_entry_count < LATE_MAX && rarely(sim, 100))
         return FATE_LATE;
     return FATE_SENT;
 }
@@ -481,52 +593,54 @@ static void send_one(struct sim *sim, struct place *place)
 {
     enum model_fate fate = pick_fate(sim);
     uint64_t number;
-    const struct buffer *frames = model_gateway_next(place->gateway, &number);
+    const struct buffer *frames = model_gateway_next(line_of(sim, place)->gateway, &number);
 
     if (frames == NULL)
         return;
     if (fate == FATE_LATE)
         keep_late_entry(sim, place, number, frames);
     if (fate == FATE_SENT || fate == FATE_ANSWER_LOST)
-        model_store_add_input(sim->store, slice_text(place->id), number, buffer_slice(frames));
-    model_gateway_sent(place->gateway, fate);
-    place->sent_ms = model_store_time(sim->store);
+        model_store_add_input(sim->side->store, slice_text(place->id), number,
+                              buffer_slice(frames));
+    model_gateway_sent(line_of(sim, place)->gateway, fate);
+    line_of(sim, place)->sent_ms = model_store_time(sim->side->store);
 }
 
 /* The nonce may have been lost with the chunks that a router had not put together. */
-static void announce_again(struct sim *sim, struct place *place)
+static void announce_again(struct sim *sim, struct line *line)
 {
-    uint64_t now = model_store_time(sim->store);
+    uint64_t now = model_store_time(sim->side->store);
 
-    if (model_gateway_in_step(place->gateway)) {
-        place->waiting_since = now;
-    } else if (now > place->waiting_since + 3000) {
-        place->waiting_since = now;
-        model_gateway_announce(place->gateway, 1 + below(sim, 3));
+    if (model_gateway_in_step(line->gateway)) {
+        line->waiting_since = now;
+    } else if (now > line->waiting_since + 3000) {
+        line->waiting_since = now;
+        model_gateway_announce(line->gateway, 1 + below(sim, 3));
     }
 }
 
-static void beat(struct place *place)
+static void beat(struct line *line)
 {
-    model_gateway_report(place->gateway, true);
-    model_gateway_say(place->gateway, &(struct frame){.type = FRAME_GATEWAY_HEARTBEAT});
+    model_gateway_report(line->gateway, true);
+    model_gateway_say(line->gateway, &(struct frame){.type = FRAME_GATEWAY_HEARTBEAT});
 }
 
 static void step_gateway(struct sim *sim, struct place *place)
 {
-    uint64_t now = model_store_time(sim->store);
+    uint64_t now = model_store_time(sim->side->store);
+    struct line *line = line_of(sim, place);
 
     if (now < place->mute_until)
         return;
     if (chance(sim, 70))
-        model_gateway_read(place->gateway, 1 + below(sim, 8));
+        model_gateway_read(line->gateway, 1 + below(sim, 8));
     if (chance(sim, 80))
-        model_gateway_write(place->gateway, 1 + below(sim, 4), draw, sim);
+        model_gateway_write(line->gateway, 1 + below(sim, 4), draw, sim);
     if (chance(sim, 40))
-        model_gateway_report(place->gateway, false);
-    if (now > place->sent_ms + 2000)
-        beat(place);
-    announce_again(sim, place);
+        model_gateway_report(line->gateway, false);
+    if (now > line->sent_ms + 2000)
+        beat(line);
+    announce_again(sim, line);
     if (chance(sim, 80))
         send_one(sim, place);
     if (rarely(sim, 40))
@@ -538,35 +652,53 @@ static void send_again(struct sim *sim, size_t index)
     struct sent *sent = &sim->sent[index];
 
     sent->resent = true;
-    sent->first_ms = model_store_time(sim->store);
-    sent->by = pick_place(sim)->gateway;
+    sent->first_ms = model_store_time(sim->side->store);
+    sent->by = pick_place(sim)->lines[partition_of_user(sent->to)].gateway;
     say_message(sim, sent->by, 0, index, DELIVERY_STORE, 0);
+}
+
+static bool is_line_of(const struct place *place, const struct model_gateway *gateway)
+{
+    for (size_t i = 0; i < PARTITIONS; i++)
+        if (place->lines[i].gateway == gateway)
+            return true;
+    return false;
+}
+
+static void forget_told(struct sim *sim, const struct place *place)
+{
+    for (size_t i = 0; i < sim->sent_count; i++)
+        for (size_t j = 0; j < sim->sent[i].told; j++)
+            if (sim->sent[i].told_at[j] == place)
+                sim->sent[i].told_at[j] = NULL;
 }
 
 /* Its clients go elsewhere; who waits for an answer asks again there. */
 static void kill_gateway(struct sim *sim, struct place *place)
 {
-    struct model_gateway *gateway = place->gateway;
+    struct place dead = *place;
 
     memcpy(sim->dead[sim->dead_count++], place->id, sizeof(place->id));
+    for (size_t i = sim->zombie_count; i-- > 0;)
+        if (is_line_of(&dead, sim->zombies[i].gateway))
+            sim->zombies[i] = sim->zombies[--sim->zombie_count];
+    forget_told(sim, place);
     bear_gateway(sim, place);
     for (unsigned user = 0; user < USERS; user++)
         for (unsigned number = 0; number < DEVICES; number++)
-            if (sim->devices[user][number].gateway == gateway)
+            if (is_line_of(&dead, sim->devices[user][number].gateway))
                 sim->devices[user][number] = (struct device){0};
-    for (size_t i = sim->zombie_count; i-- > 0;)
-        if (sim->zombies[i].gateway == gateway)
-            end_zombie(sim, i);
     for (size_t i = 0; i < sim->sent_count; i++) {
         struct sent *sent = &sim->sent[i];
 
-        if (sent->by != gateway)
+        if (sent->by == NULL || !is_line_of(&dead, sent->by))
             continue;
         sent->by = NULL;
         if (sent->retry && !sent->replied && sent->keeps && chance(sim, 70))
             send_again(sim, i);
     }
-    model_gateway_destroy(&gateway);
+    for (size_t i = 0; i < PARTITIONS; i++)
+        model_gateway_destroy(&dead.lines[i].gateway);
 }
 
 /* ---- the router ---- */
@@ -589,7 +721,7 @@ static bool set_matches(struct slice patterns, struct slice topic)
 static uint64_t reached(const struct sim *sim, struct slice gateway, struct slice topic)
 {
     size_t count;
-    const struct engine_field *subs = model_store_hash(sim->store, "subs", gateway, &count);
+    const struct engine_field *subs = model_store_hash(sim->side->store, "subs", gateway, &count);
     uint64_t total = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -608,7 +740,8 @@ static uint64_t reached(const struct sim *sim, struct slice gateway, struct slic
 static void expect_recipients(struct sim *sim)
 {
     size_t count;
-    const struct engine_page_entry *entries = model_store_stream(sim->store, "in", NONE, &count);
+    const struct engine_page_entry *entries =
+        model_store_stream(sim->side->store, "in", NONE, &count);
     const struct engine_field *gateways;
     struct frame frame, more;
 
@@ -618,7 +751,7 @@ static void expect_recipients(struct sim *sim)
     frame_reader_start(sim->reader, model_entry_field(entries, "f"));
     if (frame_reader_next(sim->reader, &frame) != 1 || frame.type != FRAME_TOPIC_PUBLISH)
         return;
-    gateways = model_store_hash(sim->store, "gateways", NONE, &count);
+    gateways = model_store_hash(sim->side->store, "gateways", NONE, &count);
     for (size_t i = 0; i < count; i++) {
         uint64_t all = reached(sim, gateways[i].name, frame.topic_publish.topic);
         bool own = slice_equal(gateways[i].name, model_entry_field(entries, "g"));
@@ -641,7 +774,7 @@ static void note_number(struct sim *sim, struct slice id, struct number number, 
     if (number_is_zero(sent->number))
         sent->number = number;
     else if (number_compare(sent->number, number) != 0 &&
-             model_store_time(sim->store) < sent->first_ms + 110000)
+             model_store_time(sim->side->store) < sent->first_ms + 110000)
         violation(sim, "I2: %.*s was applied twice (%s)", (int)id.length, id.data, where);
 }
 
@@ -668,7 +801,7 @@ static bool in_mailbox(const struct sim *sim, struct slice user, struct number n
 {
     size_t count;
     const struct engine_page_entry *entries =
-        model_store_stream(sim->store, "mailbox", user, &count);
+        model_store_stream(sim->side->store, "mailbox", user, &count);
 
     for (size_t i = 0; i < count; i++)
         if (number_compare(entries[i].number, number) == 0)
@@ -689,13 +822,14 @@ static void check_delivery(struct sim *sim, const struct listed *listed,
         live |= lives(listed, delivery->connections.values[i], delivery->to);
     if (!live)
         return;
-    seen_text = model_store_field(sim->store, "seen", NONE, delivery->to);
+    seen_text = model_store_field(sim->side->store, "seen", NONE, delivery->to);
     if (seen_text.length && number_parse(seen_text, &seen) < 0)
         violation(sim, "seen is no number");
     if (number_compare(delivery->number, seen) <= 0)
         return;
     sent->present = sim->stamp;
-    if (sent->to < MIXED_USER && sent->keeps && !in_mailbox(sim, delivery->to, delivery->number))
+    if (sent->to < FIRST_KEEP_USER && sent->keeps &&
+        !in_mailbox(sim, delivery->to, delivery->number))
         violation(sim, "I5: m%zu is on its way and not in the mailbox", (size_t)(sent - sim->sent));
 }
 
@@ -723,12 +857,12 @@ static void check_output(struct sim *sim, struct slice gateway)
 {
     size_t count;
     const struct engine_page_entry *entries =
-        model_store_stream(sim->store, "out", gateway, &count);
+        model_store_stream(sim->side->store, "out", gateway, &count);
     struct listed listed;
-    struct number this_commit = number_make(sim->commit_epoch, sim->commit_number, 0);
+    struct number this_commit = number_make(sim->side->commit_epoch, sim->side->commit_number, 0);
     struct frame frame;
 
-    listed.fields = model_store_hash(sim->store, "conns", gateway, &listed.count);
+    listed.fields = model_store_hash(sim->side->store, "conns", gateway, &listed.count);
     for (size_t i = 0; i < count; i++) {
         frame_reader_start(sim->reader, model_entry_field(&entries[i], "e"));
         while (frame_reader_next(sim->reader, &frame) == 1) {
@@ -743,13 +877,44 @@ static void check_output(struct sim *sim, struct slice gateway)
     }
 }
 
+static struct number field_number(const struct sim *sim, struct slice user, const char *field)
+{
+    struct slice text = model_store_field(sim->side->store, "user", user, slice_text(field));
+    struct number number = {0};
+
+    if (text.length && number_parse(text, &number) < 0)
+        violation(sim, "%s of %.*s is no number", field, (int)user.length, user.data);
+    return number;
+}
+
+/* S13: what waits is what is above the watermark, and the index names what is there. */
+static void check_unread(struct sim *sim, unsigned user, const struct engine_page_entry *entries,
+                         size_t count)
+{
+    struct slice name = slice_text(user_name(user));
+    struct number delivered = field_number(sim, name, "delivered");
+    uint64_t waiting = field_number(sim, name, "waiting").epoch;
+    uint64_t above = 0;
+    size_t named;
+
+    if (model_store_field(sim->side->store, "user", name, slice_text("keep")).length == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        above += number_compare(entries[i].number, delivered) > 0;
+    if (above != waiting)
+        violation(sim, "S13: %d of u%u wait, %d are counted", (int)above, user, (int)waiting);
+    model_store_hash(sim->side->store, "unread", name, &named);
+    if (named > count)
+        violation(sim, "S13: the index of u%u names more than there is", user);
+}
+
 static void check_mailbox(struct sim *sim, unsigned user)
 {
     struct slice name = slice_text(user_name(user));
-    struct slice counted = model_store_field(sim->store, "user", name, slice_text("mailbox"));
+    struct slice counted = model_store_field(sim->side->store, "user", name, slice_text("mailbox"));
     size_t count;
     const struct engine_page_entry *entries =
-        model_store_stream(sim->store, "mailbox", name, &count);
+        model_store_stream(sim->side->store, "mailbox", name, &count);
     struct number number = {0};
 
     for (size_t i = 0; i < count; i++) {
@@ -762,6 +927,8 @@ static void check_mailbox(struct sim *sim, unsigned user)
         violation(sim, "mailbox of u%u is no number", user);
     if (number.epoch != count)
         violation(sim, "mailbox of u%u: %zu entries, counted %d", user, count, (int)number.epoch);
+    if (keeps_unread(user))
+        check_unread(sim, user, entries, count);
 }
 
 /* I3: what was accepted is on its way, or waits, until somebody has it (or, of one who
@@ -770,7 +937,11 @@ static void check_kept(struct sim *sim)
 {
     for (size_t i = 0; i < sim->sent_count; i++) {
         struct sent *sent = &sim->sent[i];
-        bool done = sent->to >= FIRST_ACK_USER ? sent->acked : sent->taken;
+        bool told = sent->to >= FIRST_ACK_USER || keeps_unread(sent->to);
+        bool done = told ? sent->acked : sent->taken;
+
+        if (partition_of_user(sent->to) != sim->side->partition)
+            continue;
 
         if (sent->present == sim->stamp)
             sent->accepted = true;
@@ -779,24 +950,48 @@ static void check_kept(struct sim *sim)
     }
 }
 
+/* S9: entries of another partition come in order of its commits. */
+static void note_forwards(struct sim *sim, const struct engine_page_entry *entries, size_t count)
+{
+    struct number last[PARTITIONS] = {{0, 0}};
+
+    for (size_t i = 0; i < count; i++) {
+        struct slice source = model_entry_field(&entries[i], "g");
+        struct number number;
+        size_t from;
+
+        if (source.length != 2 || source.data[0] != 'p')
+            continue;
+        from = (size_t)(source.data[1] - '0');
+        if (number_parse(model_entry_field(&entries[i], "n"), &number) < 0 ||
+            number_compare(number, last[from]) <= 0)
+            violation(sim, "S9: an entry of p%zu out of order", from);
+        last[from] = number;
+        if (number_compare(number, sim->side->forwarded[from]) > 0)
+            sim->side->forwarded[from] = number;
+    }
+}
+
 /* I1 and I2: numbers of commits, and what is left of `in`. */
 static void check_state(struct sim *sim)
 {
     struct number epoch = {0}, commit = {0}, position = {0};
-    struct slice text = model_store_field(sim->store, "state", NONE, slice_text("pos"));
+    struct slice text = model_store_field(sim->side->store, "state", NONE, slice_text("pos"));
     size_t count;
-    const struct engine_page_entry *entries = model_store_stream(sim->store, "in", NONE, &count);
+    const struct engine_page_entry *entries =
+        model_store_stream(sim->side->store, "in", NONE, &count);
 
-    if (number_parse(model_store_field(sim->store, "state", NONE, slice_text("epoch")), &epoch) <
-            0 ||
-        number_parse(model_store_field(sim->store, "state", NONE, slice_text("commit")), &commit) <
-            0)
+    if (number_parse(model_store_field(sim->side->store, "state", NONE, slice_text("epoch")),
+                     &epoch) < 0 ||
+        number_parse(model_store_field(sim->side->store, "state", NONE, slice_text("commit")),
+                     &commit) < 0)
         violation(sim, "state is not readable");
-    if (epoch.epoch < sim->commit_epoch ||
-        (epoch.epoch == sim->commit_epoch && commit.epoch != sim->commit_number + 1))
-        violation(sim, "I1: commit %d after %d", (int)commit.epoch, (int)sim->commit_number);
-    sim->commit_epoch = epoch.epoch;
-    sim->commit_number = commit.epoch;
+    note_forwards(sim, entries, count);
+    if (epoch.epoch < sim->side->commit_epoch ||
+        (epoch.epoch == sim->side->commit_epoch && commit.epoch != sim->side->commit_number + 1))
+        violation(sim, "I1: commit %d after %d", (int)commit.epoch, (int)sim->side->commit_number);
+    sim->side->commit_epoch = epoch.epoch;
+    sim->side->commit_number = commit.epoch;
     if (text.length && number_parse(text, &position) < 0)
         violation(sim, "pos is no number");
     if (count && number_compare(entries[0].number, position) <= 0)
@@ -806,52 +1001,70 @@ static void check_state(struct sim *sim)
 static void excuse_forgotten(struct sim *sim)
 {
     for (size_t i = 0; i < GATEWAYS; i++)
-        if (model_store_field(sim->store, "gateways", NONE, slice_text(sim->places[i].id)).length ==
-            0)
-            model_gateway_excuse(sim->places[i].gateway);
+        if (model_store_field(sim->side->store, "gateways", NONE, slice_text(sim->places[i].id))
+                .length == 0)
+            model_gateway_excuse(line_of(sim, &sim->places[i])->gateway);
 }
 
 static void check_all(struct sim *sim)
 {
     size_t count;
-    const struct engine_field *gateways = model_store_hash(sim->store, "gateways", NONE, &count);
+    const struct engine_field *gateways =
+        model_store_hash(sim->side->store, "gateways", NONE, &count);
 
     sim->stamp++;
     check_state(sim);
     for (size_t i = 0; i < count; i++)
         check_output(sim, gateways[i].name);
     for (unsigned user = 0; user < USERS; user++)
-        check_mailbox(sim, user);
+        if (partition_of_user(user) == sim->side->partition)
+            check_mailbox(sim, user);
     check_kept(sim);
     excuse_forgotten(sim);
+}
+
+static void note_all_forwards(struct sim *sim)
+{
+    struct side *side = sim->side;
+
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        size_t count;
+        const struct engine_page_entry *entries;
+
+        speak_of(sim, i);
+        entries = model_store_stream(sim->side->store, "in", NONE, &count);
+        note_forwards(sim, entries, count);
+    }
+    sim->side = side;
 }
 
 /* I8: the same bytes again change nothing. */
 static void check_replay(struct sim *sim, const struct model_commit *commit)
 {
-    uint64_t digest = model_store_digest(sim->store);
+    uint64_t digest = model_store_digest(sim->side->store);
 
-    if (model_store_run(sim->store, commit) != MODEL_DONE)
+    if (model_store_run(sim->side->store, commit) != MODEL_DONE)
         violation(sim, "I8: a commit that ran could run again");
-    if (sim->before != NULL) {
-        enum model_result result = model_store_run(sim->store, sim->before);
+    if (sim->side->before != NULL) {
+        enum model_result result = model_store_run(sim->side->store, sim->side->before);
 
         if (result != MODEL_STALE && result != MODEL_LOST && result != MODEL_DONE)
             violation(sim, "I8: an old commit ran again");
     }
-    if (model_store_digest(sim->store) != digest)
+    if (model_store_digest(sim->side->store) != digest)
         violation(sim, "I8: a replay changed something");
 }
 
 static enum model_result run_commit(struct sim *sim, const struct model_commit *commit)
 {
-    enum model_result result = model_store_run(sim->store, commit);
+    enum model_result result = model_store_run(sim->side->store, commit);
 
     if (result == MODEL_FAILED)
-        violation(sim, "an effect failed: %s", model_store_problem(sim->store));
+        violation(sim, "an effect failed: %s", model_store_problem(sim->side->store));
     if (result == MODEL_OK) {
         check_replay(sim, commit);
         check_all(sim);
+        note_all_forwards(sim);
     }
     return result;
 }
@@ -860,20 +1073,20 @@ static enum model_result run_commit(struct sim *sim, const struct model_commit *
 
 static void committed(struct sim *sim)
 {
-    model_commit_destroy(&sim->before);
-    sim->before = sim->flying;
-    sim->flying = NULL;
-    world_ask_pages(sim->world);
+    model_commit_destroy(&sim->side->before);
+    sim->side->before = sim->side->flying;
+    sim->side->flying = NULL;
+    world_ask_pages(sim->side->world);
 }
 
 static void give_up(struct sim *sim, bool will_run)
 {
-    world_drop(sim->world);
-    if (will_run && sim->flying && sim->late_count < LATE_MAX)
-        sim->late[sim->late_count++] = sim->flying;
+    world_drop(sim->side->world);
+    if (will_run && sim->side->flying && sim->side->late_count < LATE_MAX)
+        sim->side->late[sim->side->late_count++] = sim->side->flying;
     else
-        model_commit_destroy(&sim->flying);
-    sim->flying = NULL;
+        model_commit_destroy(&sim->side->flying);
+    sim->side->flying = NULL;
 }
 
 /* The commit in flight, for the first time or again. */
@@ -887,7 +1100,7 @@ static void fly(struct sim *sim)
     }
     if (rarely(sim, 300))
         return; /* not run, and we know it: sent again */
-    result = run_commit(sim, sim->flying);
+    result = run_commit(sim, sim->side->flying);
     if (result != MODEL_OK && result != MODEL_DONE)
         violation(sim, "the owner's commit was refused: %d", (int)result);
     if (rarely(sim, 300))
@@ -903,24 +1116,24 @@ static void step_router(struct sim *sim)
 {
     static const size_t batches[] = {1, 1, 3, 50};
 
-    if (world_engine(sim->world) == NULL) {
+    if (world_engine(sim->side->world) == NULL) {
         if (chance(sim, 50))
-            world_take(sim->world);
+            world_take(sim->side->world);
         return;
     }
     if (rarely(sim, 120)) {
         give_up(sim, chance(sim, 30));
         return;
     }
-    if (sim->flying == NULL) {
-        world_hold_pages(sim->world, !sim->calm && chance(sim, 30));
+    if (sim->side->flying == NULL) {
+        world_hold_pages(sim->side->world, !sim->calm && chance(sim, 30));
         if (chance(sim, 20))
-            engine_trim_users(world_engine(sim->world), below(sim, 3));
-        world_tick(sim->world);
+            engine_trim_users(world_engine(sim->side->world), below(sim, 3));
+        world_tick(sim->side->world);
         expect_recipients(sim);
-        sim->flying = world_turn(sim->world, batches[below(sim, 4)], chance(sim, 3));
+        sim->side->flying = world_turn(sim->side->world, batches[below(sim, 4)], chance(sim, 3));
     }
-    if (sim->flying != NULL)
+    if (sim->side->flying != NULL)
         fly(sim);
     sim->expected_request = 0;
 }
@@ -929,21 +1142,30 @@ static void step_router(struct sim *sim)
 
 static void pass(struct sim *sim, uint64_t ms)
 {
-    model_store_set_time(sim->store, model_store_time(sim->store) + ms);
+    model_store_set_time(sim->side->store, model_store_time(sim->side->store) + ms);
 }
 
 static void step_late(struct sim *sim)
 {
-    if (sim->late_count && chance(sim, 30)) {
-        size_t at = below(sim, sim->late_count);
-        struct model_commit *commit = sim->late[at];
+    if (sim->side->late_count && chance(sim, 30)) {
+        size_t at = below(sim, sim->side->late_count);
+        struct model_commit *commit = sim->side->late[at];
 
-        sim->late[at] = sim->late[--sim->late_count];
+        sim->side->late[at] = sim->side->late[--sim->side->late_count];
         run_commit(sim, commit);
         model_commit_destroy(&commit);
     }
-    if (sim->late_entry_count && chance(sim, 20))
-        arrive_late(sim, below(sim, sim->late_entry_count));
+    if (sim->side->late_entry_count && chance(sim, 20))
+        arrive_late(sim, below(sim, sim->side->late_entry_count));
+}
+
+static void step_side(struct sim *sim)
+{
+    for (int i = 0; i < 3; i++)
+        step_router(sim);
+    for (size_t i = 0; i < GATEWAYS; i++)
+        step_gateway(sim, &sim->places[i]);
+    step_late(sim);
 }
 
 static void step(struct sim *sim)
@@ -951,15 +1173,26 @@ static void step(struct sim *sim)
     pass(sim, 1 + below(sim, 50));
     if (rarely(sim, 200))
         pass(sim, sim->limits.gateway_death_ms / 3);
-    for (int i = 0; i < 3; i++)
-        step_router(sim);
-    for (size_t i = 0; i < GATEWAYS; i++)
-        step_gateway(sim, &sim->places[i]);
-    step_late(sim);
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        speak_of(sim, i);
+        step_side(sim);
+    }
     if (!sim->calm)
         step_clients(sim);
     if (sim->dead_count < BORN_MAX && rarely(sim, 60))
         kill_gateway(sim, pick_place(sim));
+}
+
+static void create_sides(struct sim *sim)
+{
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        speak_of(sim, i);
+        sim->side->partition = i;
+        sim->side->world = i ? world_create_beside(sim->sides[0].world, i)
+                             : world_create_wide(&sim->limits, 1700000000000);
+        sim->side->store = world_store(sim->side->world);
+    }
+    speak_of(sim, 0);
 }
 
 static void start(struct sim *sim, uint64_t seed, size_t steps)
@@ -981,24 +1214,31 @@ static void start(struct sim *sim, uint64_t seed, size_t steps)
         .group_members = 5,
         .events = 1000,
     };
-    sim->world = world_create(&sim->limits, 1700000000000);
-    sim->store = world_store(sim->world);
+    create_sides(sim);
     sim->reader = frame_reader_create();
     for (size_t i = 0; i < GATEWAYS; i++)
         bear_gateway(sim, &sim->places[i]);
 }
 
-static void finish(struct sim *sim)
+static void finish_side(struct sim *sim)
 {
     for (size_t i = 0; i < GATEWAYS; i++)
-        model_gateway_destroy(&sim->places[i].gateway);
+        model_gateway_destroy(&line_of(sim, &sim->places[i])->gateway);
     for (size_t i = 0; i < LATE_MAX; i++)
-        buffer_finish(&sim->late_entries[i].frames);
-    while (sim->late_count)
-        model_commit_destroy(&sim->late[--sim->late_count]);
-    model_commit_destroy(&sim->flying);
-    model_commit_destroy(&sim->before);
-    world_destroy(&sim->world);
+        buffer_finish(&sim->side->late_entries[i].frames);
+    while (sim->side->late_count)
+        model_commit_destroy(&sim->side->late[--sim->side->late_count]);
+    model_commit_destroy(&sim->side->flying);
+    model_commit_destroy(&sim->side->before);
+    world_destroy(&sim->side->world);
+}
+
+static void finish(struct sim *sim)
+{
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        speak_of(sim, i);
+        finish_side(sim);
+    }
     frame_reader_destroy(&sim->reader);
 }
 
@@ -1023,32 +1263,43 @@ static void settle_clients(struct sim *sim)
     }
 }
 
+static void calm_line(struct sim *sim, struct place *place)
+{
+    struct line *line = line_of(sim, place);
+
+    model_gateway_read(line->gateway, SIZE_MAX);
+    model_gateway_write(line->gateway, SIZE_MAX, always, NULL);
+    model_gateway_report(line->gateway, false);
+    if (model_store_time(sim->side->store) >= line->sent_ms + 2000)
+        beat(line);
+    announce_again(sim, line);
+    for (int n = 0; n < 4; n++)
+        send_one(sim, place);
+}
+
 static void calm_step(struct sim *sim, uint64_t ms)
 {
     pass(sim, ms);
     settle_clients(sim);
-    for (size_t i = 0; i < GATEWAYS; i++) {
-        struct place *place = &sim->places[i];
-
-        place->mute_until = 0;
-        model_gateway_read(place->gateway, SIZE_MAX);
-        model_gateway_write(place->gateway, SIZE_MAX, always, NULL);
-        model_gateway_report(place->gateway, false);
-        if (model_store_time(sim->store) >= place->sent_ms + 2000)
-            beat(place);
-        announce_again(sim, place);
-        for (int n = 0; n < 4; n++)
-            send_one(sim, place);
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        speak_of(sim, p);
+        for (size_t i = 0; i < GATEWAYS; i++) {
+            sim->places[i].mute_until = 0;
+            calm_line(sim, &sim->places[i]);
+        }
+        for (int i = 0; i < 4; i++)
+            step_router(sim);
     }
-    for (int i = 0; i < 4; i++)
-        step_router(sim);
 }
 
 static void come_to_rest(struct sim *sim)
 {
     sim->calm = true;
-    while (sim->late_count || sim->late_entry_count)
-        step_late(sim);
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        speak_of(sim, i);
+        while (sim->side->late_count || sim->side->late_entry_count)
+            step_late(sim);
+    }
     for (int i = 0; i < 60; i++)
         calm_step(sim, 20);
     /* The dead are buried, the numbers that were kept of them forgotten. */
@@ -1065,7 +1316,7 @@ static void check_key(void *arg, const char *key)
     for (size_t i = 0; i < sim->dead_count; i++)
         if (strstr(key, sim->dead[i]) != NULL)
             violation(sim, "I6: a key names a dead gateway: %s", key);
-    if (strncmp(key, "mailbox:", 8) == 0)
+    if (strncmp(key, "mailbox:", 8) == 0 || strncmp(key, "unread:", 7) == 0)
         violation(sim, "a mailbox of one who is connected is not empty: %s", key);
     if (strcmp(key, "seen") == 0 || strcmp(key, "timers") == 0 || strcmp(key, "dead") == 0)
         violation(sim, "I6: left behind: %s", key);
@@ -1074,24 +1325,67 @@ static void check_key(void *arg, const char *key)
 static void check_hash_names(const struct sim *sim, const char *what)
 {
     size_t count;
-    const struct engine_field *fields = model_store_hash(sim->store, what, NONE, &count);
+    const struct engine_field *fields = model_store_hash(sim->side->store, what, NONE, &count);
 
     for (size_t i = 0; i < count; i++) {
         bool known = false;
 
         for (size_t j = 0; j < GATEWAYS; j++)
             known |= slice_is(fields[i].name, sim->places[j].id);
+        known |= fields[i].name.data[0] == 'p';
         if (!known)
             violation(sim, "I6: %s still names %.*s", what, (int)fields[i].name.length,
                       fields[i].name.data);
     }
 }
 
-static void check_rest(struct sim *sim)
+/* S9: every entry that was written for another partition was taken there. */
+static void check_forwards(struct sim *sim)
 {
-    struct engine_sizes sizes = engine_sizes(world_engine(sim->world));
+    for (uint32_t from = 0; from < PARTITIONS; from++) {
+        char name[8];
+        struct slice text;
+        struct number taken = {0};
+
+        snprintf(name, sizeof(name), "p%u", from);
+        text = model_store_field(sim->side->store, "sources", NONE, slice_text(name));
+        if (text.length && number_parse(text, &taken) < 0)
+            violation(sim, "what was taken of %s is no number", name);
+        if (number_compare(taken, sim->side->forwarded[from]) != 0)
+            violation(sim, "S9: an entry of %s was not taken", name);
+    }
+}
+
+static void check_side_at_rest(struct sim *sim)
+{
+    struct engine_sizes sizes = engine_sizes(world_engine(sim->side->world));
     size_t count;
 
+    model_store_stream(sim->side->store, "in", NONE, &count);
+    if (count)
+        violation(sim, "I6: `in` is not empty");
+    if (sizes.pending)
+        violation(sim, "%zu messages are pending at rest", sizes.pending);
+    if (sizes.gateways != GATEWAYS)
+        violation(sim, "%zu gateways at rest", sizes.gateways);
+    model_store_each_key(sim->side->store, check_key, sim);
+    check_hash_names(sim, "gateways");
+    check_hash_names(sim, "sources");
+    check_forwards(sim);
+    for (size_t i = 0; i < GATEWAYS; i++) {
+        const struct model_gateway *gateway = line_of(sim, &sim->places[i])->gateway;
+
+        if (!model_gateway_in_step(gateway))
+            violation(sim, "a gateway is not in step at rest");
+        model_store_hash(sim->side->store, "conns", slice_text(sim->places[i].id), &count);
+        if (count != model_gateway_connections(gateway))
+            violation(sim, "conns: %zu, the gateway has %zu", count,
+                      model_gateway_connections(gateway));
+    }
+}
+
+static void check_rest(struct sim *sim)
+{
     sim->step = sim->steps;
     for (size_t i = 0; i < sim->sent_count; i++) {
         const struct sent *sent = &sim->sent[i];
@@ -1101,29 +1395,17 @@ static void check_rest(struct sim *sim)
         if (sent->keeps && sent->accepted && !sent->taken)
             violation(sim, "m%zu to u%u was accepted and never received", i, sent->to);
     }
-    model_store_stream(sim->store, "in", NONE, &count);
-    if (count)
-        violation(sim, "I6: `in` is not empty");
-    if (sizes.pending)
-        violation(sim, "%zu messages are pending at rest", sizes.pending);
-    if (sizes.gateways != GATEWAYS)
-        violation(sim, "%zu gateways at rest", sizes.gateways);
-    model_store_each_key(sim->store, check_key, sim);
-    check_hash_names(sim, "gateways");
-    check_hash_names(sim, "sources");
-    for (size_t i = 0; i < GATEWAYS; i++) {
-        if (!model_gateway_in_step(sim->places[i].gateway))
-            violation(sim, "a gateway is not in step at rest");
-        model_store_hash(sim->store, "conns", slice_text(sim->places[i].id), &count);
-        if (count != model_gateway_connections(sim->places[i].gateway))
-            violation(sim, "conns: %zu, the gateway has %zu", count,
-                      model_gateway_connections(sim->places[i].gateway));
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        speak_of(sim, i);
+        check_side_at_rest(sim);
     }
-    for (unsigned user = 0; user < USERS; user++)
-        if (slice_is(model_store_field(sim->store, "user", slice_text(user_name(user)),
+    for (unsigned user = 0; user < USERS; user++) {
+        speak_of(sim, partition_of_user(user));
+        if (slice_is(model_store_field(sim->side->store, "user", slice_text(user_name(user)),
                                        slice_text("status")),
                      "offline"))
             violation(sim, "u%u is connected and offline", user);
+    }
 }
 
 static uint64_t setting(const char *name, uint64_t otherwise)
@@ -1152,7 +1434,7 @@ static void the_same_seed_ends_the_same(void **state)
     running = &sim;
     for (int i = 0; i < 2; i++) {
         run(&sim, setting("ENGINE_SEED", 1), 100);
-        digests[i] = model_store_digest(sim.store);
+        digests[i] = model_store_digest(sim.side->store);
         finish(&sim);
     }
     running = NULL;
@@ -1162,7 +1444,7 @@ static void the_same_seed_ends_the_same(void **state)
 static void random_runs_keep_the_invariants(void **state)
 {
     uint64_t first = setting("ENGINE_SEED", 1), runs = setting("ENGINE_RUNS", 250);
-    size_t steps = setting("ENGINE_STEPS", 160), checked = 0, sent = 0;
+    size_t steps = setting("ENGINE_STEPS", 160), checked = 0, sent = 0, told = 0;
     static struct sim sim;
 
     (void)state;
@@ -1171,10 +1453,11 @@ static void random_runs_keep_the_invariants(void **state)
         run(&sim, seed, steps);
         checked += sim.recipients_checked;
         sent += sim.sent_count;
+        told += sim.told;
         finish(&sim);
     }
     running = NULL;
-    print_message("%zu direct messages, %zu publishes counted\n", sent, checked);
+    print_message("%zu direct messages, %zu told of, %zu publishes counted\n", sent, told, checked);
 }
 
 int main(void)
