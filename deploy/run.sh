@@ -280,6 +280,15 @@ print_welcome() {
     echo "  /usr/bin/python3 -m websockets \"ws://127.0.0.1:$first/ws?token=\$alice\""
     echo "  {\"type\":\"DirectMessage\",\"data\":{\"target_user\":\"bob\",\"payload\":{\"message\":\"hello\"}}}"
     echo
+    case $TRUNKLINE_OPEN_IDENTITY in 1 | on | yes | true)
+        echo "Names are believed on two endpoints (TRUNKLINE_OPEN_IDENTITY):"
+        echo
+        echo "  /usr/bin/python3 -m websockets \"ws://127.0.0.1:$first/messaging?client_id=31\""
+        echo "  {\"send\":[{\"id\":1,\"rid\":\"bob\",\"sid\":31,\"text\":\"hello\"}]}"
+        echo "  /usr/bin/python3 -m websockets \"ws://127.0.0.1:$first/simple?username=carol\""
+        echo
+        ;;
+    esac
 }
 
 # ---- the run -----------------------------------------------------------------------------------

@@ -76,8 +76,6 @@ bool realtime_forbid(const struct realtime_request *, const char *field, const c
 void realtime_unavailable(const struct realtime_request *);
 /* A member of data that must be a string; answers and returns false if it is none. */
 bool realtime_need_string(const struct realtime_request *, const char *field, struct slice *text);
-/* The topics that a token lists (NULL: all but those that begin with '$') cover the name. */
-bool realtime_permits(char *const *patterns, struct slice name);
 
 /* ---- realtime_send.c: what goes to a topic or a user ---- */
 /* What the reply of a router is for; in the lowest bits of a request's number. */

@@ -1,4 +1,3 @@
-#include "common/topic.h"
 #include "gateway/protocols/realtime.h"
 
 #include <errno.h>
@@ -89,16 +88,6 @@ bool realtime_need_string(const struct realtime_request *request, const char *fi
         return realtime_refuse_field(request, field, "this must be a string");
     *text = json_text(value);
     return true;
-}
-
-bool realtime_permits(char *const *patterns, struct slice name)
-{
-    if (patterns == NULL)
-        return name.length > 0 && name.data[0] != '$';
-    for (; *patterns; patterns++)
-        if (topic_covers(slice_text(*patterns), name))
-            return true;
-    return false;
 }
 
 /* ---- rate limits ---- */

@@ -92,7 +92,7 @@ bool realtime_check_topic(const struct realtime_request *request, const char *fi
         return realtime_forbid(request, field, "presence comes from the service only");
     if (!topic_valid(topic))
         return realtime_refuse_field(request, field, "this is no name of a topic");
-    if (!realtime_permits(request->session->identity.publish_topics, topic))
+    if (!topic_permitted(request->session->identity.publish_topics, topic))
         return realtime_forbid(request, field, "publishing to this topic is not permitted");
     return true;
 }

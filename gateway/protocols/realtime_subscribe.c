@@ -87,7 +87,7 @@ static bool check_name(const struct realtime_request *request, const struct json
     buffer_finish(&user);
     if (!valid)
         return realtime_refuse_field(request, "topics", "one of the topics is malformed");
-    if (want && !realtime_permits(request->session->identity.subscribe_topics, name))
+    if (want && !topic_permitted(request->session->identity.subscribe_topics, name))
         return realtime_forbid(request, "topics",
                                "subscribing to one of the topics is not permitted");
     return true;
