@@ -5,6 +5,8 @@
 
 #include <inttypes.h>
 
+#define OTHER_KEEP_BYTES (64u << 10)
+
 static void append_string(struct buffer *out, const char *name, struct slice text)
 {
     buffer_append_text(out, name);
@@ -78,21 +80,64 @@ bool chat_is_reserved(struct slice name)
     return false;
 }
 
+static void append_member(struct buffer *out, struct slice name, struct slice value)
+{
+    if (out->length > 0)
+        buffer_append_byte(out, ',');
+    buffer_append_json_string(out, name);
+    buffer_append_byte(out, ':');
+    buffer_append_slice(out, value);
+}
+
+static void append_members(struct buffer *out, const struct json *json,
+                           const struct json_value *object)
+{
+    struct json_pair pair;
+
+    for (pair = json_first_pair(json, object); pair.value; pair = json_next_pair(json, &pair))
+        append_member(out, pair.name, pair.raw);
+}
+
+/* A name may have any bytes. */
+static bool has_member(const struct json *json, const struct json_value *object, struct slice name)
+{
+    struct json_pair pair;
+
+    for (pair = json_first_pair(json, object); pair.value; pair = json_next_pair(json, &pair))
+        if (slice_equal(pair.name, name))
+            return true;
+    return false;
+}
+
+/* What other protocols say besides stands in data here: so what stands there is said besides. */
+static void read_member(const struct json *json, const struct json_value *data,
+                        const struct json_pair *pair, struct buffer *other, struct content *content)
+{
+    if (slice_is(pair->name, "message") && json_type(pair->value) == JSON_STRING)
+        content->text = pair->raw;
+    else if (slice_is(pair->name, "attachments") && json_type(pair->value) == JSON_ARRAY)
+        content->attachments = pair->raw;
+    else if (slice_is(pair->name, "data") && json_type(data) == JSON_OBJECT)
+        append_members(other, json, data);
+    else if (!slice_is(pair->name, "clientMessageId") && !has_member(json, data, pair->name))
+        append_member(other, pair->name, pair->raw);
+}
+
 void chat_read_content(struct slice body, struct content *content)
 {
-    static const char *const skip[] = {"clientMessageId", "data", NULL};
-    static const char *const keep[] = {"clientMessageId", NULL};
+    static struct buffer other;
     struct json *json = content_json();
-    const struct json_value *root;
-    bool spread;
+    const struct json_value *data;
+    struct json_pair pair;
 
+    buffer_reset(&other, OTHER_KEEP_BYTES);
     if (json_read(json, body) != 0)
         return;
-    root = json_root(json);
-    spread = json_type(json_member(root, "data")) == JSON_OBJECT;
-    content_of_object(json, root, "message", "attachments", spread ? skip : keep, content);
-    if (spread)
-        content_spread(json, root, "data", content);
+    data = json_member(json_root(json), "data");
+    for (pair = json_first_pair(json, json_root(json)); pair.value;
+         pair = json_next_pair(json, &pair))
+        read_member(json, data, &pair, &other, content);
+    content->other = buffer_slice(&other);
 }
 
 /* A body as it came by some protocol. */

@@ -869,28 +869,26 @@ static void bytes_come_as_an_attachment(void **state)
 
 static void a_body_says_its_content_to_others(void **state)
 {
+    static const struct {
+        const char *body, *text, *attachments, *other;
+    } cases[] = {
+        {"{\"message\":\"h\\u0069\",\"attachments\":[{\"url\":\"u\"}],"
+         "\"clientMessageId\":\"c\",\"n\":1.0,\"data\":{\"a\":1,\"b\":[2.0]}}",
+         "\"h\\u0069\"", "[{\"url\":\"u\"}]", "\"n\":1.0,\"a\":1,\"b\":[2.0]"},
+        {"{\"message\":\"hi\",\"a\":2,\"data\":{\"a\":1}}", "\"hi\"", "", "\"a\":1"},
+        {"{\"message\":\"hi\",\"data\":7}", "\"hi\"", "", "\"data\":7"},
+        {"{\"message\":\"hi\",\"data\":{}}", "\"hi\"", "", ""},
+        {"nonsense", "", "", ""},
+    };
     struct content content;
 
     (void)state;
-    content_read(FRAME_PROTOCOL_CHAT, CONTENT_JSON,
-                 slice_text("{\"message\":\"h\\u0069\",\"attachments\":[{\"url\":\"u\"}],"
-                            "\"clientMessageId\":\"c\",\"data\":{\"a\":1},\"n\":1.0}"),
-                 &content);
-    assert_text(content.text, "\"h\\u0069\"");
-    assert_text(content.attachments, "[{\"url\":\"u\"}]");
-    assert_text(content.other, "\"n\":1.0,\"a\":1");
-}
-
-/* ---- Message ---- */
-
-static void expect_message(const struct chat_message *message, const char *text)
-{
-    struct buffer out = {0};
-
-    chat_encode_message(&out, message);
-    buffer_append_byte(&out, '\0');
-    assert_string_equal(out.data, text);
-    buffer_finish(&out);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        content_read(FRAME_PROTOCOL_CHAT, CONTENT_JSON, slice_text(cases[i].body), &content);
+        assert_text(content.text, cases[i].text);
+        assert_text(content.attachments, cases[i].attachments);
+        assert_text(content.other, cases[i].other);
+    }
 }
 
 static void what_is_said_to_all_is_a_notification(void **state)
@@ -910,6 +908,18 @@ static void what_is_said_to_all_is_a_notification(void **state)
     assert_string_equal(out.data, "{\"type\":\"event\",\"timestamp\":5,\"eventType\":"
                                   "\"notification\",\"payload\":{\"userId\":\"SERVER\","
                                   "\"message\":\"tea\",\"data\":{\"level\":\"info\"}}}");
+    buffer_finish(&out);
+}
+
+/* ---- Message ---- */
+
+static void expect_message(const struct chat_message *message, const char *text)
+{
+    struct buffer out = {0};
+
+    chat_encode_message(&out, message);
+    buffer_append_byte(&out, '\0');
+    assert_string_equal(out.data, text);
     buffer_finish(&out);
 }
 
