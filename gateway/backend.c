@@ -58,6 +58,7 @@ static void drop(struct backend_call *call)
 {
     HASH_DEL(call->backend->open, call);
     buffer_finish(&call->delivered);
+    buffer_finish(&call->topic);
     free(call);
 }
 
@@ -603,6 +604,7 @@ void backend_add_scripts(struct bus *bus)
 {
     backend_reads_add_scripts(bus);
     backend_control_add_scripts(bus);
+    backend_history_add_script(bus);
 }
 
 struct backend *backend_create(struct gateway *gateway, struct buffer *error)

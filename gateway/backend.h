@@ -49,6 +49,8 @@ struct backend_call {
     bool disconnecting;      /* the replies say who was told to end */
     char id[132];            /* of its message */
     struct buffer delivered; /* pairs of the replies that have come */
+    struct buffer topic;     /* whose history is asked for: so many messages after that offset */
+    uint64_t limit, after;
     UT_hash_handle hh;
 };
 
@@ -63,7 +65,8 @@ void backend_fail(struct backend_call *, int status, const char *message);
 /* Answers a request of which no call was made. field may be NULL. */
 void backend_refuse(struct arrival *, int status, const char *field, const char *message);
 
-/* backend_reads.c, backend_control.c: handlers of routes. argument: the rest of the path, decoded.
+/* backend_reads.c, backend_history.c, backend_control.c: handlers of routes. argument: the rest of
+ * the path, decoded.
  */
 void backend_do_presence(struct backend *, struct arrival *, struct slice argument,
                          uint64_t scopes);
@@ -74,8 +77,9 @@ void backend_do_disconnect(struct backend *, struct arrival *, struct slice argu
 void backend_do_revoke(struct backend *, struct arrival *, struct slice argument, uint64_t scopes);
 /* Reads the body; answers and returns NULL when it is no JSON object. */
 const struct json *backend_read_object(struct arrival *);
-/* The scripts of backend_reads.c and backend_control.c. */
+/* The scripts of its files. */
 void backend_reads_add_scripts(struct bus *);
 void backend_control_add_scripts(struct bus *);
+void backend_history_add_script(struct bus *);
 
 #endif

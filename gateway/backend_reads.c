@@ -2,7 +2,6 @@
  * What the HTTP API reads: presence, and what this gateway is. see backend.h.
  */
 #include "common/embed.h"
-#include "common/topic.h"
 #include "common/user.h"
 #include "common/version.h"
 #include "gateway/backend.h"
@@ -87,15 +86,6 @@ void backend_do_presence(struct backend *backend, struct arrival *arrival, struc
     memcpy(call->id, user.data, user.length);
     query.partition = partition_of(&backend_gateway(backend)->deployment, user);
     ask(call, &query, on_presence);
-}
-
-/* ---- history ---- */
-
-void backend_do_history(struct backend *backend, struct arrival *arrival, struct slice topic,
-                        uint64_t scopes)
-{
-    (void)backend, (void)topic, (void)scopes;
-    backend_refuse(arrival, 404, NULL, "no history is kept");
 }
 
 /* ---- info ---- */

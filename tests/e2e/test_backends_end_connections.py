@@ -4,7 +4,7 @@ import pytest
 
 from api import KEYS, Api
 from client import Refused
-from harness import PASSWORD, sign_token
+from harness import sign_token
 from waiting import wait_until
 
 
@@ -111,6 +111,32 @@ def test_presence(here):
 
     answer = wait_until(is_busy, "presence is busy")
     assert answer["metadata"] == {"device": "web"} and answer["last_seen"] > 1.7e9
+
+
+def test_history(here):
+    name, = here.users("log")
+    topic = f"history.{name}"
+    assert Api(here).get(f"history/{topic}")[1] == {"topic": topic, "epoch": 0, "offset": 0,
+                                                    "messages": []}
+    sender = here.connect(name)
+    for n in range(5):
+        sender.broadcast(topic, {"n": n}, id=f"m{n}")
+    api = Api(here, gateway=1)
+
+    def page(query):
+        status, answer = api.get(f"history/{topic}{query}")
+        assert status == 200 and answer["offset"] == 5
+        return [(message["offset"], message["payload"]["n"]) for message in answer["messages"]]
+
+    assert page("") == [(n + 1, n) for n in range(5)]
+    assert page("?limit=2") == [(4, 3), (5, 4)]
+    assert page("?after=2&limit=2") == [(3, 2), (4, 3)]
+    assert page("?after=5") == []
+    first = api.get(f"history/{topic}?limit=1&after=0")[1]["messages"][0]
+    assert (first["id"], first["from"]) == ("m0", name) and first["sent_at"] > 1.7e9
+    for query in ("?limit=0", "?limit=101", "?limit=x", "?after=-1"):
+        assert api.get(f"history/{topic}{query}")[0] == 400
+    assert api.get("history/a.*")[0] == 404
 
 
 def test_info(here):
