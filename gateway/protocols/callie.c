@@ -258,6 +258,11 @@ static void on_conversation_reply(struct session *session,
 
     if (outcome == NULL)
         return;
+    if (pending->waits) {
+        pending->waits = false;
+        callie_find_number(session, pending);
+        return;
+    }
     append_named(&more, "\"messageID\":", pending->message_id);
     append_group(&more, pending->chat);
     if (outcome->code)

@@ -137,6 +137,8 @@ struct callie_pending {
     uint64_t waits_for; /* number of the message that it speaks of, as long as that is open */
     uint64_t detail;    /* enum group_change or conversation_change */
     uint64_t message;   /* number in its conversation of one that was sent; 0 unknown */
+    bool waited;        /* its conversation has done all that was on its way to it... */
+    bool waits;         /* ... or is asked to say so */
     struct slice payload_id, message_id, chat, text; /* owned */
     size_t bytes;
     struct buffer result;         /* of a list, as far as it has come */

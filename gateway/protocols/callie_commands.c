@@ -270,10 +270,20 @@ static void tell_receiver(struct session *session, struct callie_pending *pendin
     answer_change(session, pending, "COMMAND_OK", edit ? "edited" : "deleted");
 }
 
+/* A message may be on its way to the conversation, and the log is not its partition's word: what is
+ * answered there is behind it. */
+static void wait_for_conversation(struct session *session, struct callie_pending *pending)
+{
+    pending->waited = pending->waits = true;
+    change_message(session, pending, 0);
+}
+
 void callie_change_number(struct session *session, struct callie_pending *pending, uint64_t number)
 {
     if (number > 0)
         change_message(session, pending, number);
+    else if (!pending->waited)
+        wait_for_conversation(session, pending);
     else if (chat_is_group(pending->chat))
         answer_change(session, pending, "COMMAND_FAILED", "the group does not have this message");
     else

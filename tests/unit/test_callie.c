@@ -755,6 +755,13 @@ static void a_direct_message_is_deleted_where_it_is(void **state)
     assert_int_equal(fake.frame_count, 0);
     pending = callie_pending_find(alice, asked.request);
     callie_change_number(alice, pending, 0);
+    /* It may be on its way into the dialog: what is behind it is awaited. */
+    frame = sent(0, FRAME_CONVERSATION_CHANGE);
+    assert_int_equal(frame.conversation_change.message, 0);
+    fake_forget_frames();
+    reply_conversation(asked.request, CONVERSATION_NOT_FOUND);
+    assert_int_equal(asked.count, 2);
+    callie_change_number(alice, pending, 0);
     frame = sent(0, FRAME_SIGNAL_SEND);
     assert_int_equal(frame.signal_send.kind, SIGNAL_DELETED);
     assert_text(frame.signal_send.to, "bob");
