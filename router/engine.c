@@ -535,6 +535,19 @@ int engine_apply(struct engine *engine, struct slice source, struct number numbe
     return result;
 }
 
+/* Numbers of a commit are below 2^NUMBER_INDEX_BITS, and what is said to gateways is one script. */
+#define FULL_NUMBERS (1u << (NUMBER_INDEX_BITS - 2))
+#define FULL_OUTPUT (16 * 1024 * 1024)
+
+bool engine_is_full(const struct engine *engine)
+{
+    size_t said = 0;
+
+    for (const struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next)
+        said += gateway->output.length;
+    return engine->index >= FULL_NUMBERS || said >= FULL_OUTPUT;
+}
+
 size_t engine_finish(struct engine *engine)
 {
     conversations_finish(engine);

@@ -148,6 +148,8 @@ struct engine_page_entry {
 /* The ticket is the request's. */
 void engine_page(struct engine *, struct slice user, uint64_t ticket,
                  const struct engine_page_entry *entries, size_t count);
+/* So much was done in this commit that the rest is better left to the next one. */
+bool engine_is_full(const struct engine *);
 /* Closes the commit: output entries, records of users, answers to keep. Returns the count of
  * effects. */
 size_t engine_finish(struct engine *);

@@ -10,11 +10,16 @@
 
 /* Room of a buffer that stays when its frames are written. */
 #define BUFFER_KEPT (1 << 16)
+/* An entry that is longer ends, and another one begins: whoever applies it bounds his commits
+ * between entries. */
+#define ENTRY_BYTES (256 * 1024)
 
 /* Both directions between this partition and another. */
 struct forward {
     struct buffer frames; /* of the commit that is being made */
-    struct number taken;  /* the last entry applied of theirs */
+    size_t *ends;         /* of its entries but the last one */
+    size_t end_count;
+    struct number taken; /* the last entry applied of theirs */
     bool taken_changed;
 };
 
@@ -34,8 +39,10 @@ void forwards_destroy(struct forwards **forwards, uint32_t partitions)
 {
     if (*forwards == NULL)
         return;
-    for (uint32_t i = 0; i < partitions; i++)
+    for (uint32_t i = 0; i < partitions; i++) {
         buffer_finish(&(*forwards)->of[i].frames);
+        free((*forwards)->of[i].ends);
+    }
     free(*forwards);
     *forwards = NULL;
 }
@@ -44,7 +51,14 @@ void forwards_destroy(struct forwards **forwards, uint32_t partitions)
 
 void forward_say(struct engine *engine, uint32_t partition, const struct frame *frame)
 {
-    frame_encode(&engine->forwards->of[partition].frames, frame);
+    struct forward *forward = &engine->forwards->of[partition];
+    size_t begin = forward->end_count ? forward->ends[forward->end_count - 1] : 0;
+
+    if (forward->frames.length - begin >= ENTRY_BYTES) {
+        forward->ends = xrealloc(forward->ends, (forward->end_count + 1) * sizeof(*forward->ends));
+        forward->ends[forward->end_count++] = forward->frames.length;
+    }
+    frame_encode(&forward->frames, frame);
     engine->forwards->changed = true;
 }
 
@@ -53,7 +67,8 @@ static struct slice source_name(uint32_t partition, char text[16])
     return slice_of(text, (size_t)snprintf(text, 16, "p%" PRIu32, partition));
 }
 
-static void write_entry(struct engine *engine, uint32_t partition, struct slice frames)
+static void write_entry(struct engine *engine, uint32_t partition, size_t index,
+                        struct slice frames)
 {
     struct effects *effects = engine->effects;
     char name[16];
@@ -61,8 +76,22 @@ static void write_entry(struct engine *engine, uint32_t partition, struct slice 
     effects_open(effects, EFFECT_FORWARD,
                  effects_key_of(effects, partition, "in", (struct slice){0}), 3);
     effects_text(effects, source_name(engine->partition, name));
-    effects_number(effects, (struct number){engine->epoch, engine->commit});
+    effects_number(effects, number_make(engine->epoch, engine->commit, index));
     effects_attach(effects, frames);
+}
+
+static void write_entries(struct engine *engine, uint32_t partition, struct forward *forward)
+{
+    size_t begin = 0;
+
+    for (size_t i = 0; i <= forward->end_count; i++) {
+        size_t end = i < forward->end_count ? forward->ends[i] : forward->frames.length;
+
+        write_entry(engine, partition, i, slice_of(forward->frames.data + begin, end - begin));
+        begin = end;
+    }
+    forward->end_count = 0;
+    buffer_reset(&forward->frames, BUFFER_KEPT);
 }
 
 static void write_taken(struct engine *engine, uint32_t from, struct number taken)
@@ -87,8 +116,7 @@ void forward_finish(struct engine *engine)
         forward->taken_changed = false;
         if (forward->frames.length == 0)
             continue;
-        write_entry(engine, i, buffer_slice(&forward->frames));
-        buffer_reset(&forward->frames, BUFFER_KEPT);
+        write_entries(engine, i, forward);
     }
 }
 

@@ -589,13 +589,18 @@ static void observe_lag(const struct partition *partition, const struct input *i
                       now_ms > input->id.epoch ? now_ms - input->id.epoch : 0);
 }
 
+static bool is_full(const struct partition *partition)
+{
+    return effects_size(partition->effects) > BATCH_BYTES || engine_is_full(partition->engine);
+}
+
 static void apply_inputs(struct partition *partition)
 {
     struct input *input;
     int entries = 0;
 
     while ((input = STAILQ_FIRST(&partition->inputs)) != NULL && users_here(partition, input)) {
-        if (entries == BATCH_ENTRIES || effects_size(partition->effects) > BATCH_BYTES)
+        if (entries == BATCH_ENTRIES || is_full(partition))
             break;
         entries++;
         observe_lag(partition, input);
@@ -618,7 +623,7 @@ static void apply_inputs(struct partition *partition)
 
 static void apply_pages(struct partition *partition)
 {
-    while (!STAILQ_EMPTY(&partition->pages)) {
+    while (!STAILQ_EMPTY(&partition->pages) && !is_full(partition)) {
         const struct page *page = STAILQ_FIRST(&partition->pages);
 
         if (page->of_read)

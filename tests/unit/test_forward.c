@@ -114,7 +114,7 @@ static void a_commit_adds_one_entry_for_each_partition(void **state)
     end_entry(G1);
     at_partition(0);
     while ((commit = world_turn(world, SIZE_MAX, false)) != NULL) {
-        number_format((struct number){world_epoch(world), model_commit_number(commit)}, expected);
+        number_format(number_make(world_epoch(world), model_commit_number(commit), 0), expected);
         assert_int_equal(model_store_run(world_store(world), commit), MODEL_OK);
         model_commit_destroy(&commit);
     }
@@ -153,7 +153,7 @@ static void a_commit_that_never_ran_says_nothing(void **state)
     turn();
     assert_int_equal(model_store_run(world_store(worlds[0]), commit), MODEL_LOST);
     model_commit_destroy(&commit);
-    snprintf(text, sizeof(text), "%llu-1", (unsigned long long)world_epoch(worlds[0]));
+    number_format(number_make(world_epoch(worlds[0]), 1, 0), text);
     expect_field("sources", NOBODY, "p0", text);
 }
 
@@ -196,6 +196,33 @@ static void what_was_taken_is_known_after_a_take(void **state)
     turn();
     expect(G2, "MESSAGE_STATUS * id=\"m3\" *", NULL);
     expect_field("sources", NOBODY, "p0", "100-6");
+}
+
+/* So that who applies it need not do all of it in one commit. */
+static void much_is_said_in_several_entries(void **state)
+{
+    const char *group_user = user_of(1, 0), *author = user_of(0, 0);
+    char *body = xcalloc(1, 64 * 1024);
+    struct model_commit *commit;
+    size_t count;
+
+    (void)state;
+    memset(body, 'x', 64 * 1024 - 1);
+    at_partition(partition_of_chat(world_deployment_wide(), T(author), T(group_user)));
+    for (int i = 0; i < 10; i++)
+        SAY(G1, CONVERSATION_POST, conversation_post, .from = T(author), .chat = T(group_user),
+            .id = T("m"), .body = T(body));
+    end_entry(G1);
+    commit = world_turn(world, SIZE_MAX, false);
+    assert_int_equal(model_store_run(world_store(world), commit), MODEL_OK);
+    model_commit_destroy(&commit);
+    at_partition(1);
+    model_store_stream(world_store(world), "in", NOBODY, &count);
+    assert_true(count >= 3);
+    turn();
+    model_store_stream(world_store(world), "mailbox", T(group_user), &count);
+    assert_int_equal(count, 10);
+    free(body);
 }
 
 /* The partition's numbers are no gateway's: neither is forgotten as one of the dead. */
@@ -255,6 +282,7 @@ int main(void)
         TEST(the_own_partition_is_like_any_other),
         TEST(a_commit_adds_one_entry_for_each_partition),
         TEST(a_commit_that_never_ran_says_nothing),
+        TEST(much_is_said_in_several_entries),
         TEST(an_entry_is_taken_when_it_is_above_the_last),
         TEST(what_was_taken_is_known_after_a_take),
         TEST(a_partition_is_never_forgotten_as_a_source),
