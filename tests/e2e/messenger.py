@@ -5,7 +5,7 @@ import json
 import urllib.parse
 
 from client import Client
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 _ids = itertools.count(1)
 
@@ -107,9 +107,10 @@ class Roommate:
         if joined:
             self.take("user_connected", username=user)
 
-    def take(self, type, **fields):
+    def take(self, type, timeout=PATIENCE, **fields):
         expected = {"type": type, **fields}
-        return self.client.take_where(lambda frame: expected.items() <= frame.items(), expected)
+        return self.client.take_where(lambda frame: expected.items() <= frame.items(), expected,
+                                      timeout)
 
     def ask(self, **payload):
         """Sends a payload with an id and returns its reply."""
