@@ -213,3 +213,18 @@ def test_none_is_lost_at_the_seam_of_old_and_new(stack):
     for receiver in receivers:
         receiver.client._await(lambda: len(receiver.messages()) >= total, 15)
         assert [message["id"] for message in receiver.messages()] == list(range(total))
+
+
+def test_a_mailbox_of_many_megabytes_comes_whole(stack):
+    """Far more than the send budget: the next page leaves when the one before was taken."""
+    alice, bob = stack.users("alice", "bob")
+    sender = Messenger(stack, alice)
+    Messenger(stack, bob).close()
+    for n in range(200):
+        sender.write(bob, "x" * 50000, id=n)
+    for gateway in (0, 1):
+        receiver = Messenger(stack, bob, gateway=gateway, settled=False)
+        receiver.client._await(lambda: len(receiver.messages()) >= 200, 30)
+        assert [message["id"] for message in receiver.messages()] == list(range(200))
+        assert max(len(text) for text in receiver.client.texts) < 300000
+        receiver.close()
