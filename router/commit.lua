@@ -29,19 +29,23 @@ local operations = {
     [11] = function(e) call('ZREM', KEYS[e[2]], e[3]) end,
     [12] = function(e) call('XADD', KEYS[e[2]], e[3], e[4], ARGV[7 + e[5]]) end,
     [13] = function(e) call('XADD', KEYS[e[2]], '*', 'g', e[3], 'n', e[4], 'f', ARGV[7 + e[5]]) end,
-    [20] = function(e) call('XADD', KEYS[e[2]], 'MAXLEN', unpack(e, 3)) end,
+    [20] = function(e) call('XADD', KEYS[e[2]], 'MAXLEN', '~', unpack(e, 3)) end,
     [21] = function(e)
         call('ZADD', KEYS[e[2]], e[3], e[4])
         call('ZREMRANGEBYRANK', KEYS[e[2]], '0', tostring(-1 - tonumber(e[5])))
     end,
+    [22] = function(e)
+        e[#e] = ARGV[7 + e[#e]]
+        call('XADD', KEYS[e[2]], unpack(e, 3))
+    end,
 }
-local attached = {[12] = true, [13] = true}
+local attached = {[12] = true, [13] = true, [22] = true} -- the last argument is
 
 -- Decoding is all or nothing: everything is looked at before anything is written.
 local effects = cmsgpack.unpack(ARGV[7])
 for i = 1, #effects do
     local effect = effects[i]
-    if not operations[effect[1]] or not KEYS[effect[2]] or (attached[effect[1]] and not ARGV[7 + effect[5]]) then
+    if not operations[effect[1]] or not KEYS[effect[2]] or (attached[effect[1]] and not ARGV[7 + effect[#effect]]) then
         return redis.error_reply('BADEFFECT effect ' .. i .. ' is not one this version knows')
     end
 end

@@ -622,18 +622,15 @@ void conversation_reply(struct gateway *gateway, uint64_t connection, uint64_t r
 static void write_log(struct engine *engine, struct conversation *conversation,
                       const struct frame_conversation_event *event)
 {
-    struct effects *effects = engine->effects;
+    const struct effects_field fields[] = {
+        {"from", event->from, 0},         {"id", event->id, 0},
+        {"at", {0}, event->at_ms},        {"protocol", {0}, event->protocol},
+        {"content", {0}, event->content}, {"metadata", event->metadata, 0},
+    };
 
-    effects_open(effects, EFFECT_XADD, conversation_key(engine, conversation, CONVERSATION_LOG),
-                 1 + 7 * 2);
-    effects_number(effects, (struct number){.epoch = event->message});
-    text_pair(effects, "from", event->from);
-    text_pair(effects, "id", event->id);
-    u64_pair(effects, "at", event->at_ms);
-    u64_pair(effects, "protocol", event->protocol);
-    u64_pair(effects, "content", event->content);
-    text_pair(effects, "body", event->body);
-    text_pair(effects, "metadata", event->metadata);
+    effects_entry(engine->effects, conversation_key(engine, conversation, CONVERSATION_LOG),
+                  (struct number){.epoch = event->message}, fields,
+                  sizeof(fields) / sizeof(fields[0]), event->body);
 }
 
 /* A dialog begins with its first message. */

@@ -190,6 +190,33 @@ void effects_attach(struct effects *effects, struct slice text)
     msgpack_pack_uint32(&packer, (uint32_t)effects->attachments.count);
 }
 
+static bool says_something(const struct effects_field *field)
+{
+    return field->text.length > 0 || field->number > 0;
+}
+
+void effects_entry(struct effects *effects, uint32_t key, struct number id,
+                   const struct effects_field *fields, size_t count, struct slice body)
+{
+    size_t said = 0;
+
+    for (size_t i = 0; i < count; i++)
+        said += says_something(&fields[i]);
+    effects_open(effects, EFFECT_XADD_ENTRY, key, 1 + 2 * said + 2);
+    effects_number(effects, id);
+    for (size_t i = 0; i < count; i++) {
+        if (!says_something(&fields[i]))
+            continue;
+        effects_text(effects, slice_text(fields[i].name));
+        if (fields[i].text.length)
+            effects_text(effects, fields[i].text);
+        else
+            effects_u64(effects, fields[i].number);
+    }
+    effects_text(effects, slice_text("body"));
+    effects_attach(effects, body);
+}
+
 void effects_hset(struct effects *effects, uint32_t key, struct slice field, struct slice value)
 {
     effects_open(effects, EFFECT_HSET, key, 2);

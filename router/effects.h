@@ -52,6 +52,19 @@ void effects_number(struct effects *, struct number);
 /* A long text: it travels beside the list. Only where the opcode takes an attachment. */
 void effects_attach(struct effects *, struct slice);
 
+/* A field of an entry: a text, or a number in its digits. */
+struct effects_field {
+    const char *name;
+    struct slice text;
+    uint64_t number;
+};
+/*
+ * An entry with those of the fields that say something (a text that is not empty, a number that is
+ * not zero; what is absent reads as empty and 0), and body as the last of them.
+ */
+void effects_entry(struct effects *, uint32_t key, struct number id,
+                   const struct effects_field *fields, size_t count, struct slice body);
+
 /* Shorthand for one pair. */
 void effects_hset(struct effects *, uint32_t key, struct slice field, struct slice value);
 void effects_hdel(struct effects *, uint32_t key, struct slice field);

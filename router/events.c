@@ -45,20 +45,17 @@ static uint32_t log_key(struct engine *engine, struct user *user)
 static void write_event(struct engine *engine, struct user *user,
                         const struct frame_conversation_event *event)
 {
-    struct effects *effects = engine->effects;
+    const struct effects_field fields[] = {
+        {"kind", {0}, event->kind},         {"at", {0}, event->at_ms},
+        {"chat", event->chat, 0},           {"from", event->from, 0},
+        {"message", {0}, event->message},   {"id", event->id, 0},
+        {"protocol", {0}, event->protocol}, {"content", {0}, event->content},
+        {"metadata", event->metadata, 0},
+    };
 
-    effects_open(effects, EFFECT_XADD, log_key(engine, user), 1 + 10 * 2);
-    effects_number(effects, (struct number){.epoch = user->event_newest});
-    u64_pair(effects, "kind", event->kind);
-    u64_pair(effects, "at", event->at_ms);
-    text_pair(effects, "chat", event->chat);
-    text_pair(effects, "from", event->from);
-    u64_pair(effects, "message", event->message);
-    text_pair(effects, "id", event->id);
-    u64_pair(effects, "protocol", event->protocol);
-    u64_pair(effects, "content", event->content);
-    text_pair(effects, "body", event->body);
-    text_pair(effects, "metadata", event->metadata);
+    effects_entry(engine->effects, log_key(engine, user),
+                  (struct number){.epoch = user->event_newest}, fields,
+                  sizeof(fields) / sizeof(fields[0]), event->body);
 }
 
 static void trim_to(struct engine *engine, struct user *user, uint64_t oldest)
@@ -118,14 +115,23 @@ void events_append(struct engine *engine, struct user *user,
 
 /* ---- his record ---- */
 
-size_t events_record_pairs(void)
+/* Of all but the newest event, which is all that changes most of the time. */
+static uint64_t record_hash(const struct user *user)
 {
-    return 4;
+    uint64_t hash = user->event_oldest * 2 + user->draining + 1;
+
+    for (size_t i = 0; i < user->event_day_count; i++)
+        hash = (hash * 31 + user->event_days[i].day) * 31 + user->event_days[i].event;
+    return hash;
 }
 
-void events_write_record(struct engine *engine, struct user *user)
+size_t events_record_pairs(const struct user *user)
 {
-    struct effects *effects = engine->effects;
+    return record_hash(user) == user->events_written ? 1 : 4;
+}
+
+static void write_days(struct effects *effects, const struct user *user)
+{
     struct buffer days = {0};
 
     for (size_t i = 0; i < user->event_day_count; i++) {
@@ -135,11 +141,21 @@ void events_write_record(struct engine *engine, struct user *user)
         buffer_append_byte(&days, ':');
         buffer_append_u64(&days, user->event_days[i].event);
     }
-    text_pair(effects, "chat", slice_text(user->draining ? "draining" : "1"));
-    u64_pair(effects, "event", user->event_newest);
-    u64_pair(effects, "event_first", user->event_oldest);
     text_pair(effects, "event_days", buffer_slice(&days));
     buffer_finish(&days);
+}
+
+void events_write_record(struct engine *engine, struct user *user)
+{
+    struct effects *effects = engine->effects;
+
+    u64_pair(effects, "event", user->event_newest);
+    if (events_record_pairs(user) == 1)
+        return;
+    user->events_written = record_hash(user);
+    text_pair(effects, "chat", slice_text(user->draining ? "draining" : "1"));
+    u64_pair(effects, "event_first", user->event_oldest);
+    write_days(effects, user);
 }
 
 void events_forget(struct engine *engine, struct user *user)
@@ -176,8 +192,21 @@ void events_load_days(struct user *user, struct slice days)
 
 /* ---- his chats ---- */
 
+/* Messages of one chat that follow each other in a commit move it to the front once. */
+static bool is_in_front(const struct engine *engine, struct user *user, struct slice chat)
+{
+    uint64_t hash = recent_hash_add(recent_hash_begin(), chat);
+    bool same = user->chat_commit == engine->commit && user->chat_hash == hash;
+
+    user->chat_commit = engine->commit;
+    user->chat_hash = hash;
+    return same;
+}
+
 void chats_add(struct engine *engine, struct user *user, struct slice chat, uint64_t at_ms)
 {
+    if (is_in_front(engine, user, chat))
+        return;
     effects_open(engine->effects, EFFECT_ZADD_CAPPED,
                  effects_key(engine->effects, "chats", user_slice(user)), 3);
     effects_u64(engine->effects, at_ms);
@@ -187,6 +216,7 @@ void chats_add(struct engine *engine, struct user *user, struct slice chat, uint
 
 void chats_remove(struct engine *engine, struct user *user, struct slice chat)
 {
+    user->chat_commit = 0;
     effects_open(engine->effects, EFFECT_ZREM,
                  effects_key(engine->effects, "chats", user_slice(user)), 1);
     effects_text(engine->effects, chat);

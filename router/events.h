@@ -24,7 +24,7 @@ bool events_take_direct(struct engine *, struct user *, const struct frame_direc
 /* To the dialog that it belongs to. */
 void events_forward(struct engine *, struct frame_post_forwarded *);
 /* His fields in `user:<id>`. */
-size_t events_record_pairs(void);
+size_t events_record_pairs(const struct user *);
 void events_write_record(struct engine *, struct user *);
 /* Nothing of them stays (of a guest who is gone). */
 void events_forget(struct engine *, struct user *);

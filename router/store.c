@@ -6,36 +6,24 @@
 
 #include <assert.h>
 
-static void text_field(struct effects *effects, const char *name, struct slice value)
-{
-    effects_text(effects, slice_text(name));
-    effects_text(effects, value);
-}
-
-static void u64_field(struct effects *effects, const char *name, uint64_t value)
-{
-    effects_text(effects, slice_text(name));
-    effects_u64(effects, value);
-}
-
 void store_message(struct engine *engine, struct user *user, struct message *message)
 {
-    struct effects *effects = engine->effects;
+    const struct effects_field fields[] = {
+        {"from", message->from, 0},
+        {"chat", message->chat, 0},
+        {"id", message->id, 0},
+        {"message", {0}, message->in_chat},
+        {"sent_at", {0}, message->sent_at_ms},
+        {"expires", {0}, message->expires_ms},
+        {"policy", {0}, message->policy},
+        {"protocol", {0}, message->protocol},
+        {"content", {0}, message->content},
+        {"metadata", message->metadata, 0},
+    };
 
     assert(number_compare(message->number, user->mailbox_last) > 0);
-    effects_open(effects, EFFECT_XADD, user_mailbox_key(engine, user), 1 + 11 * 2);
-    effects_number(effects, message->number);
-    text_field(effects, "from", message->from);
-    text_field(effects, "chat", message->chat);
-    text_field(effects, "id", message->id);
-    u64_field(effects, "message", message->in_chat);
-    u64_field(effects, "sent_at", message->sent_at_ms);
-    u64_field(effects, "expires", message->expires_ms);
-    u64_field(effects, "policy", message->policy);
-    u64_field(effects, "protocol", message->protocol);
-    u64_field(effects, "content", message->content);
-    text_field(effects, "body", message->body);
-    text_field(effects, "metadata", message->metadata);
+    effects_entry(engine->effects, user_mailbox_key(engine, user), message->number, fields,
+                  sizeof(fields) / sizeof(fields[0]), message->body);
     message->stored = true;
     user->mailbox_last = message->number;
     user->stored_since_asked = true;

@@ -330,6 +330,7 @@ static void end_mark(struct engine *engine, struct user *user)
     for (int i = 0; i < 3; i++)
         effects_text(effects, slice_text(fields[i]));
     user->keep = false;
+    user->keep_written = 0;
     user->waiting = user->mailbox_count;
     user->delivered = (struct number){0};
     user_mailbox_changed(engine, user);

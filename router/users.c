@@ -165,17 +165,31 @@ static void u64_field(struct effects *effects, const char *name, uint64_t value)
 }
 
 /* keep: "until protocol". */
-static void write_keep(struct effects *effects, const struct user *user)
+/* The mark itself seldom changes. */
+static uint64_t keep_hash(const struct user *user)
+{
+    return user->keep_until_ms * 31 + user->keep_protocol + 1;
+}
+
+static size_t keep_pairs(const struct user *user)
+{
+    return keep_hash(user) == user->keep_written ? 2 : 3;
+}
+
+static void write_keep(struct effects *effects, struct user *user)
 {
     struct buffer keep = {0};
 
-    buffer_appendf(&keep, "%" PRIu64 " %" PRIu64, user->keep_until_ms, user->keep_protocol);
-    effects_text(effects, slice_text("keep"));
-    effects_text(effects, buffer_slice(&keep));
-    buffer_finish(&keep);
+    if (keep_pairs(user) == 3) {
+        buffer_appendf(&keep, "%" PRIu64 " %" PRIu64, user->keep_until_ms, user->keep_protocol);
+        effects_text(effects, slice_text("keep"));
+        effects_text(effects, buffer_slice(&keep));
+        buffer_finish(&keep);
+    }
     u64_field(effects, "waiting", user->waiting);
     effects_text(effects, slice_text("delivered"));
     effects_number(effects, user->delivered);
+    user->keep_written = keep_hash(user);
 }
 
 static void write_record(struct engine *engine, struct user *user)
@@ -183,13 +197,14 @@ static void write_record(struct engine *engine, struct user *user)
     struct effects *effects = engine->effects;
     uint32_t key = effects_key(effects, "user", user_slice(user));
     size_t pairs = (user->record_changed ? 3 : 0) + (user->mailbox_changed ? 2 : 0) +
-                   (user->mailbox_changed && user->keep ? 3 : 0) +
-                   (user->events_changed ? events_record_pairs() : 0);
+                   (user->mailbox_changed && user->keep ? keep_pairs(user) : 0) +
+                   (user->events_changed ? events_record_pairs(user) : 0);
 
     if (user->guest && user->connection_count + user->follower_count == 0 &&
         user->status == PRESENCE_OFFLINE) {
         effects_open(effects, EFFECT_DEL, key, 0);
         events_forget(engine, user);
+        user->keep_written = user->events_written = 0;
         user->record_changed = user->mailbox_changed = user->events_changed = false;
         return;
     }

@@ -548,6 +548,7 @@ static int (*const operations[])(struct model_store *, const struct arguments *)
     [EFFECT_ZADD] = run_zadd,
     [EFFECT_ZREM] = run_zrem,
     [EFFECT_XADD_LONG] = run_xadd,
+    [EFFECT_XADD_ENTRY] = run_xadd,
     [EFFECT_FORWARD] = run_forward,
     [EFFECT_XADD_CAPPED] = run_xadd_capped,
     [EFFECT_ZADD_CAPPED] = run_zadd_capped,
@@ -638,7 +639,9 @@ static void read_effect(const struct model_commit *commit, const msgpack_object 
     a->count = effect->via.array.size - 2;
     for (size_t i = 0; i < a->count; i++) {
         const msgpack_object *part = &parts[i + 2];
-        bool attached = (*opcode == EFFECT_XADD_LONG || *opcode == EFFECT_FORWARD) && i == 2;
+        bool attached = (*opcode == EFFECT_XADD_LONG || *opcode == EFFECT_FORWARD ||
+                         *opcode == EFFECT_XADD_ENTRY) &&
+                        i + 1 == a->count;
 
         assert(part->type == (attached ? MSGPACK_OBJECT_POSITIVE_INTEGER : MSGPACK_OBJECT_STR));
         assert(!attached || (part->via.u64 >= 1 && part->via.u64 <= commit->attachment_count));
