@@ -25,7 +25,7 @@ extern const struct protocol protocol_chat;
 /* What a client can count to exactly. */
 #define CHAT_NUMBER_MAX ((1ull << 53) - 1)
 /* Bytes of messages in one answer, so that it fits into the send budget with others. */
-#define CHAT_ANSWER_BYTES (512u << 10)
+#define CHAT_ANSWER_BYTES (256u << 10)
 /* Answered 503 when a router has not replied by then: its reply may be lost. */
 #define CHAT_OPEN_MS 10000
 #define CHAT_RETRY_MS 1000
@@ -35,6 +35,7 @@ struct chat_state {
     struct chat_answers answers;
     uint64_t last_number;
     struct chat_list groups; /* whose members are to be followed */
+    bool tell_again;         /* those who are followed already are told of once more */
 };
 
 /* One message of a client; valid during its handling. */

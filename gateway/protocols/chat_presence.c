@@ -15,10 +15,10 @@
 struct names {
     struct chat_list list;
     size_t room;
+    bool again; /* those who are followed already are to be told of once more */
 };
 
-/* One who is followed already is told of again, if that is wanted. */
-static void add_name(struct session *session, struct names *names, struct slice user, bool again)
+static void add_name(struct session *session, struct names *names, struct slice user)
 {
     struct buffer name = {0};
     bool followed;
@@ -27,18 +27,19 @@ static void add_name(struct session *session, struct names *names, struct slice 
         return;
     topic_presence_name(&name, user);
     followed = topics_has(session, buffer_slice(&name));
-    if (followed ? again : names->room > 0) {
+    if (followed ? names->again : names->room > 0) {
         chat_list_add(&names->list, buffer_slice(&name));
         names->room -= !followed;
     }
     buffer_finish(&name);
 }
 
-static void begin_names(struct session *session, struct names *names)
+static void begin_names(struct session *session, struct names *names, bool again)
 {
     size_t followed = topics_count(session);
 
-    *names = (struct names){.room = followed < FOLLOWED_MAX ? FOLLOWED_MAX - followed : 0};
+    *names = (struct names){.room = followed < FOLLOWED_MAX ? FOLLOWED_MAX - followed : 0,
+                            .again = again};
 }
 
 static void follow_names(struct session *session, struct names *names)
@@ -62,12 +63,13 @@ static void ask_next_group(struct session *session);
 
 static void on_members(struct session *session, uint64_t request, const struct bus_reply *reply)
 {
+    const struct chat_state *state = session->protocol_state;
     struct names names;
 
     (void)request;
-    begin_names(session, &names);
+    begin_names(session, &names, state->tell_again);
     for (size_t i = 0; i < bus_reply_count(reply); i++)
-        add_name(session, &names, bus_reply_text(bus_reply_at(reply, i)), true);
+        add_name(session, &names, bus_reply_text(bus_reply_at(reply, i)));
     follow_names(session, &names);
     if (reply)
         ask_next_group(session);
@@ -91,7 +93,7 @@ static void on_chats(struct session *session, uint64_t request, const struct bus
     struct names names;
 
     (void)request;
-    begin_names(session, &names);
+    begin_names(session, &names, state->tell_again);
     chat_list_finish(&state->groups);
     for (size_t i = 0; i < bus_reply_count(reply); i++) {
         struct slice chat = bus_reply_text(bus_reply_at(reply, i));
@@ -99,7 +101,7 @@ static void on_chats(struct session *session, uint64_t request, const struct bus
         if (chat_is_group(chat))
             chat_list_add(&state->groups, chat);
         else
-            add_name(session, &names, chat, true);
+            add_name(session, &names, chat);
     }
     follow_names(session, &names);
     ask_next_group(session);
@@ -107,6 +109,10 @@ static void on_chats(struct session *session, uint64_t request, const struct bus
 
 void chat_follow_all(struct session *session)
 {
+    struct chat_state *state = session->protocol_state;
+
+    /* Whom the first events bring is told of with them. */
+    state->tell_again = topics_count(session) > 0;
     /* Too many questions, or Redis away: then it hears of them with the next message. */
     (void)!chat_ask_own_chats(session, on_chats);
 }
@@ -117,7 +123,7 @@ void chat_on_event(struct session *session, const struct frame_event_delivery *e
 
     if (event->kind != EVENT_NEW)
         return;
-    begin_names(session, &names);
-    add_name(session, &names, chat_is_group(event->chat) ? event->from : event->chat, false);
+    begin_names(session, &names, false);
+    add_name(session, &names, chat_is_group(event->chat) ? event->from : event->chat);
     follow_names(session, &names);
 }

@@ -7,7 +7,10 @@
 -- {id, from, at, protocol, content, body, change, {user, delivered at, read at, ...}}; 0: not yet.
 local call = redis.call
 local me, room = ARGV[1], tonumber(ARGV[2])
-local CHUNK, SCAN = 16, 1000
+local CHUNK = 16
+-- What is read only to be counted: entries and bytes, of all conversations together.
+local scan, scan_bytes = 5000, 4194304
+local taken = false
 
 local function text(number) return string.format('%.0f', number) end
 
@@ -68,7 +71,7 @@ local function message_of(entry, changes)
         number = id, size = #body + #change}
 end
 
--- The highest first; one is always taken, then as many as there is room for.
+-- The highest first; the first of all is always taken, then as many as there is room for.
 local function messages_of(log, changes, lowest, highest, count)
     local messages = {}
     local to = highest
@@ -76,8 +79,8 @@ local function messages_of(log, changes, lowest, highest, count)
         local entries = call('XREVRANGE', log, to, text(lowest), 'COUNT', math.min(CHUNK, count - #messages))
         for _, entry in ipairs(entries) do
             local message = message_of(entry, changes)
-            if #messages > 0 and room < message.size then return messages end
-            room = room - message.size
+            if taken and room < message.size then return messages end
+            room, taken = room - message.size, true
             messages[#messages + 1] = message
         end
         if #entries == 0 then break end
@@ -86,19 +89,21 @@ local function messages_of(log, changes, lowest, highest, count)
     return messages
 end
 
--- Messages of others above the mark. Where he wrote none himself they need not be looked at; beyond SCAN they are not.
+-- Messages of others above the mark. Above his own newest there are only others'; up to it they are looked at, and counted as
+-- others' when that is too much.
 local function missed_of(log, is, newest)
-    local from = math.max(is.read, is.since)
-    local seen, missed = from, 0
-    while seen < is.wrote and seen - from < SCAN do
+    local seen, missed = math.max(is.read, is.since), 0
+    while seen < is.wrote and scan > 0 and scan_bytes > 0 do
         local entries = call('XRANGE', log, text(seen + 1), text(is.wrote), 'COUNT', CHUNK)
-        if #entries == 0 then break end
         for _, entry in ipairs(entries) do
-            if fields_of(entry).from ~= me then missed = missed + 1 end
+            local fields = fields_of(entry)
+            if fields.from ~= me then missed = missed + 1 end
+            scan_bytes = scan_bytes - #(fields.body or '')
         end
-        seen = number_of(entries[#entries][1])
+        scan = scan - #entries
+        seen = #entries > 0 and number_of(entries[#entries][1]) or is.wrote
     end
-    return missed + newest - math.max(seen, seen - from < SCAN and is.wrote or 0)
+    return missed + newest - seen
 end
 
 local key, argument = 0, 2

@@ -15,7 +15,7 @@ static const struct chat_command commands[] = {
     {"dlvrd", chat_do_delivered, chat_finish_delivered, NULL, LIMIT_MESSAGE, false, true},
     {"delivered", chat_do_delivered, chat_finish_delivered, NULL, LIMIT_MESSAGE, false, true},
     {"read", chat_do_read, chat_finish_read, chat_ask_missed, LIMIT_MESSAGE, false, true},
-    {"subscribe", chat_do_subscribe, NULL, NULL, LIMIT_MESSAGE, false, false},
+    {"subscribe", chat_do_subscribe, NULL, NULL, LIMIT_SUBSCRIBE, false, false},
     {"getMessage", chat_do_get_message, NULL, chat_ask_messages, LIMIT_MESSAGE, false, true},
     {"getMessages", chat_do_get_messages, NULL, chat_ask_messages, LIMIT_MESSAGE, false, true},
     {"getChat", chat_do_get_chat, NULL, chat_ask_chat, LIMIT_MESSAGE, false, true},

@@ -118,6 +118,44 @@ def test_much_comes_in_smaller_pages(pair):
     assert 1 < len(events) < 20 and events[0]["id"] == 1
 
 
+def test_many_long_chats_come_without_their_last_messages(stack):
+    alice, *others = stack.users("alice", *[f"peer{number}" for number in range(12)])
+    client = Chat(stack, alice)
+    for other in others:
+        client.new(other, "x" * 50000)
+    client.await_event(12)
+    chats = client.ask("getChats")
+    assert [chat["id"] for chat in chats] == others[::-1]
+    assert all((chat["lastId"], chat["missed"]) == (1, 0) for chat in chats)
+    assert 4 <= sum("lastMessage" in chat for chat in chats) <= 6
+
+
+def test_own_messages_are_never_missed(pair):
+    alice, bob = pair
+    for number in range(60):
+        (alice if number % 3 else bob).send(
+            "new", {"chatId": (bob if number % 3 else alice).user, "message": str(number)})
+        if number % 3 == 0:
+            bob.await_event(number + 1)
+    alice.await_event(60)
+    bob.await_event(60)
+    assert alice.ask("getChat", {"chatId": bob.user})["missed"] == 20
+    assert bob.ask("getChat", {"chatId": alice.user})["missed"] == 40
+    last = max(event["payload"]["messageId"] for event in bob.events()
+               if event["payload"]["userId"] == alice.user)
+    assert bob.ask("read", {"chatId": alice.user, "messageId": last})["missed"] == 0
+
+
+def test_more_questions_than_may_be_open_are_all_answered(pair):
+    alice, bob = pair
+    alice.new(bob.user, "hi")
+    ids_of = [bob.send(kind, payload) for _ in range(20) for kind, payload in (
+        ("getChats", None), ("getMessages", {"chatId": alice.user, "count": 5}),
+        ("getEvents", {"fromEventId": 0}))]
+    for id in ids_of:
+        assert "error" not in bob.response(id)
+
+
 def test_strangers_see_nothing(stack, pair):
     alice, bob = pair
     alice.new(bob.user, "secret")

@@ -4,6 +4,7 @@ import pytest
 
 from callie import callie
 from chat import Chat
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -14,7 +15,11 @@ def tea(stack):
     members = [Chat(stack, user, gateway=number % 2)
                for number, user in enumerate((alice, bob, carol))]
     made = owner.done("CREATE_GROUP", name="Tea", members=[bob, carol])
-    return owner, "group:" + made["groupID"].removeprefix("group:"), members
+    group = "group:" + made["groupID"].removeprefix("group:")
+    for member in members:
+        wait_until(lambda member=member: [chat["id"] for chat in member.ask("getChats")] == [group],
+                   "the group is among the chats")
+    return owner, group, members
 
 
 def test_all_members_get_what_is_written(tea):
@@ -128,7 +133,7 @@ def test_a_deleted_group_is_gone(tea):
     owner.done("DELETE_GROUP", groupID=group.removeprefix("group:"))
     assert bob.error("new", {"chatId": group, "message": "hi"}) == 404
     assert bob.error("getMessages", {"chatId": group, "count": 1}) == 404
-    assert all(chat["id"] != group for chat in bob.ask("getChats"))
+    wait_until(lambda: not bob.ask("getChats"), "the group is gone from the chats")
 
 
 def test_callie_and_chat_share_a_group(tea):

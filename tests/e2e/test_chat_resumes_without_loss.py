@@ -225,3 +225,35 @@ def test_a_slow_reader_gets_all(stack):
     ids = [message["id"] for message in reader.arrived
            if message["type"] == "event" and "id" in message]
     assert ids == list(range(1, count + 1))
+
+
+def test_resume_while_gateways_are_killed(new_stack):
+    stack = new_stack(auth=False, gateway_death_ms=3000)
+    alice, bob = stack.users("alice", "bob")
+    writer = Writer(Chat(stack, alice), bob)
+    reader = Chat(stack, bob, gateway=1)
+    reader.await_event(RATE // 2)
+    stack.gateways[1].kill()
+    reader.client.await_close()
+    seen = reader.events()
+    stack.gateways[1].start()
+    reconnect(stack, bob, seen, 1)
+    wait_until(stack.gateways[1].is_ready, "the gateway is back")
+    reconnect(stack, bob, seen, 4)
+    writer.finish()
+    assert_complete(catch_up(stack, bob, seen, writer.sent), writer.sent)
+
+
+def test_resume_over_a_restart_of_redis(new_stack):
+    stack = new_stack(auth=False)
+    alice, bob = stack.users("alice", "bob")
+    reader = Chat(stack, bob, gateway=1)
+    writer = Writer(Chat(stack, alice), bob)
+    reader.await_event(RATE // 2)
+    stack.restart_redis()
+    goal = reader.last_event() + RATE // 2
+    wait_until(lambda: reader.last_event() >= goal or reader.client.close_code,
+               "events go on", 3 * PATIENCE)
+    writer.finish()
+    events = catch_up(stack, bob, reader.events(), writer.sent)
+    assert_complete(events, writer.sent)

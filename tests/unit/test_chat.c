@@ -560,7 +560,7 @@ static void marks_are_sent_and_answered(void **state)
     assert_string_equal(asked.words, "dialog:alice|bob log:alice|bob changes:alice|bob "
                                      "delivered:alice|bob|alice read:alice|bob|alice "
                                      "delivered:alice|bob|bob read:alice|bob|bob "
-                                     "alice 524288 0 + 0 1 2 alice bob ");
+                                     "alice 262144 0 + 0 1 2 alice bob ");
     assert_int_equal(open_count(), 1);
     asked.answer(alice, asked.request, NULL);
     assert_int_equal(fake_message_count(alice), 1);
@@ -1104,17 +1104,17 @@ static void queries_name_their_keys(void **state)
         {"getMessage", "{\"chatId\":\"bob\",\"messageId\":5}", "chat_read",
          "dialog:alice|bob log:alice|bob changes:alice|bob delivered:alice|bob|alice "
          "read:alice|bob|alice delivered:alice|bob|bob read:alice|bob|bob "
-         "alice 524288 5 5 1 0 2 alice bob "},
+         "alice 262144 5 5 1 0 2 alice bob "},
         {"getMessages", "{\"chatId\":\"bob\",\"endId\":7,\"count\":100}", "chat_read",
          "dialog:alice|bob log:alice|bob changes:alice|bob delivered:alice|bob|alice "
          "read:alice|bob|alice delivered:alice|bob|bob read:alice|bob|bob "
-         "alice 524288 1 7 100 0 2 alice bob "},
+         "alice 262144 1 7 100 0 2 alice bob "},
         {"getMessages", "{\"chatId\":\"group:g\",\"count\":1}", "chat_members",
          "group:g alice 1000 "},
         {"getChat", "{\"chatId\":\"group:g\"}", "chat_read",
-         "group:g log:group:g changes:group:g alice 524288 0 + 1 1 0 "},
-        {"getEvent", "{\"eventId\":5}", "chat_events", "events:alice 5 5 1 524288 "},
-        {"getEvents", "{\"fromEventId\":5}", "chat_events", "events:alice 5 + 100 524288 "},
+         "group:g log:group:g changes:group:g alice 262144 0 + 1 1 0 "},
+        {"getEvent", "{\"eventId\":5}", "chat_events", "events:alice 5 5 1 262144 "},
+        {"getEvents", "{\"fromEventId\":5}", "chat_events", "events:alice 5 + 100 262144 "},
     };
 
     (void)state;
