@@ -42,6 +42,34 @@ def test_node(stack, way):
     assert seen["close_code"] == 1000
 
 
+@pytest.fixture(scope="module")
+def open_stack(module_stack):
+    return module_stack(auth=False, open_identity="on")
+
+
+def run_texts(stack, protocol, *names):
+    addresses = [f"ws://{gateway.address}" for gateway in stack.gateways]
+    return run_node(f"{CLIENTS}/node_texts.js", protocol, *addresses, *names)
+
+
+def test_node_speaks_messaging(open_stack):
+    seen = run_texts(open_stack, "messaging", "21", "31")
+    messages = [message for frame in seen["first"] for message in frame["messages"]]
+    assert messages == [{"id": 11, "rid": 31, "sid": 21, "text": "hello"},
+                        {"id": 12, "rid": 31, "sid": 21, "url": "https://web.com/pic.png"}]
+    assert seen["again"] == [{"messages": messages[1:]}]
+    assert seen["sender"] == []
+
+
+def test_node_speaks_simple(open_stack):
+    seen = run_texts(open_stack, "simple", "alice", "bob")
+    assert [frame["type"] for frame in seen["sender"]] == [
+        "user_connected", "user_connected", "message_sent", "reply"]
+    assert seen["sender"][3] == {"type": "reply", "payload_id": "1", "error": None}
+    assert [(frame["type"], frame["username"]) for frame in seen["receiver"]] == [
+        ("user_connected", "bob"), ("user_connected", "alice"), ("message_sent", "alice")]
+
+
 def test_typescript_client_of_the_source(stack, tmp_path):
     alice, bob = stack.users("alice", "bob")
     subprocess.run(["tsc", "--target", "es2020", "--lib", "es2020,dom",
