@@ -34,7 +34,7 @@ library_of    = $(call objects,$(filter-out %/main.c,$(1)))
 PKG_CONFIG   := PKG_CONFIG_PATH=$(CURDIR)/build/deps/pkgconfig:$$PKG_CONFIG_PATH pkg-config
 once          = $(eval $(1) := $(2))$($(1))
 MSGPACK       = $(call once,MSGPACK,$(shell $(PKG_CONFIG) --exists msgpack-c && echo msgpack-c || echo msgpack))
-PACKAGES      = libwebsockets libuv hiredis $(MSGPACK) libjwt libcrypto libargon2 zlib yyjson
+PACKAGES      = libwebsockets libuv hiredis $(MSGPACK) libjwt libssl libcrypto libargon2 zlib yyjson
 PKG_CFLAGS    = $(call once,PKG_CFLAGS,$(shell $(PKG_CONFIG) --cflags $(PACKAGES)))
 PKG_LIBS      = $(call once,PKG_LIBS,$(shell $(PKG_CONFIG) --libs $(PACKAGES)))
 CMOCKA_LIBS   = $(call once,CMOCKA_LIBS,$(shell $(PKG_CONFIG) --libs cmocka))

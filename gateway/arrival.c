@@ -320,8 +320,11 @@ const struct request *arrival_request(const struct arrival *arrival)
 
 void arrival_address(const struct arrival *arrival, char text[CLIENT_ADDRESS_SIZE])
 {
-    client_address_choose(text, arrival->address,
-                          request_header(arrival->request, "x-forwarded-for"));
+    struct slice forwarded = slice_of(NULL, 0);
+
+    if (arrival->arrivals->options.believe_forwarded)
+        forwarded = request_header(arrival->request, "x-forwarded-for");
+    client_address_choose(text, arrival->address, forwarded);
 }
 
 struct slice arrival_rest(const struct arrival *arrival)

@@ -18,6 +18,8 @@ struct arrivals;
 struct arrivals_options {
     uv_loop_t *loop;
     uint64_t head_timeout_ms;
+    /* Whether X-Forwarded-For counts, from a proxy on a private network (client_address.h). */
+    bool believe_forwarded;
     /* The bytes of a body that are worth reading for this request, by its head: 0 for none (it is
      * answered by its head then). May be NULL. */
     size_t (*body_max)(void *arg, const struct request *);

@@ -1,7 +1,7 @@
 #include "gateway/connection.h"
 
 #include "gateway/gateway.h"
-#include "gateway/tcp.h"
+#include "gateway/peer.h"
 
 /* Frames of one write are gathered here: a loop turn writes connections one after the other. */
 #define GATHER_SIZE (256 << 10)
@@ -52,13 +52,9 @@ static int descriptor_of(const struct connection *connection)
 
 void connection_mark_end(struct connection *connection)
 {
-    struct tcp_state state;
-
     if (connection->end_mark || connection->websocket == NULL)
         return;
-    state = tcp_look(descriptor_of(connection));
-    connection->end_mark =
-        state.acknowledged + tcp_unacknowledged(descriptor_of(connection)) - state.ended;
+    connection->end_mark = peer_end(descriptor_of(connection));
 }
 
 /* As long as a part of the last write is in this process, none of that write counts as given. */
@@ -71,17 +67,13 @@ static uint64_t bytes_given(struct connection *connection)
 
 /*
  * What is unacknowledged has bytes that are not ours too (the 101, pongs): that errs on the safe
- * side. Behind the end mark it would err for good, so there the bytes acknowledged are compared
- * with the mark.
+ * side. Behind the end mark it would err for good, so there only what is before the mark counts.
  */
 static uint64_t bytes_not_taken(const struct connection *connection)
 {
-    uint64_t acknowledged;
-
     if (connection->end_mark == 0)
-        return tcp_unacknowledged(descriptor_of(connection));
-    acknowledged = tcp_look(descriptor_of(connection)).acknowledged;
-    return acknowledged < connection->end_mark ? connection->end_mark - acknowledged : 0;
+        return peer_unacknowledged(descriptor_of(connection));
+    return peer_unacknowledged_before(descriptor_of(connection), connection->end_mark);
 }
 
 uint64_t connection_taken(struct connection *connection)
@@ -100,13 +92,13 @@ uint64_t connection_taken(struct connection *connection)
 enum connection_progress connection_look(struct connection *connection, uint64_t now_ms,
                                          uint64_t stall_ms)
 {
-    uint64_t acknowledged;
+    uint64_t progress;
 
-    if (connection_is_written(connection) && tcp_unacknowledged(descriptor_of(connection)) == 0)
+    if (connection_is_written(connection) && peer_unacknowledged(descriptor_of(connection)) == 0)
         return CONNECTION_SETTLED;
-    acknowledged = tcp_look(descriptor_of(connection)).acknowledged;
-    if (acknowledged != connection->acknowledged) {
-        connection->acknowledged = acknowledged;
+    progress = peer_progress(descriptor_of(connection));
+    if (progress != connection->progress) {
+        connection->progress = progress;
         connection->progress_ms = now_ms;
     }
     return now_ms - connection->progress_ms < stall_ms ? CONNECTION_MOVING : CONNECTION_STALLED;
@@ -114,5 +106,5 @@ enum connection_progress connection_look(struct connection *connection, uint64_t
 
 uint64_t connection_silence_ms(const struct connection *connection)
 {
-    return tcp_look(descriptor_of(connection)).silence_ms;
+    return peer_silence_ms(descriptor_of(connection));
 }

@@ -19,8 +19,7 @@ struct connection {
     /* Once closing has begun: where our last byte ends in all that the kernel was given, so that
      * what follows does not count. */
     uint64_t end_mark;
-    uint64_t
-        acknowledged; /* at the last look for progress: all bytes that the peer's TCP has taken */
+    uint64_t progress;    /* peer_progress at the last look */
     uint64_t progress_ms; /* when that has changed, or there was nothing to take */
 };
 

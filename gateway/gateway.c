@@ -1,5 +1,6 @@
 #include "gateway/gateway.h"
 
+#include "gateway/listener.h"
 #include "gateway/session.h"
 #include "gateway/uplink.h"
 
@@ -26,6 +27,7 @@ bool gateway_can_free(const struct gateway *gateway)
 void gateway_refresh_metrics(const struct gateway *gateway)
 {
     gateway_metrics[GATEWAY_CONNECTIONS].value = sessions_count(gateway->sessions);
+    gateway_metrics[GATEWAY_TLS_CONNECTIONS].value = listener_tls_connections(gateway->listener);
     gateway_metrics[GATEWAY_PARTITIONS_ANSWERING].value =
         uplink_partitions_answering(gateway->uplink);
     gateway_metrics[GATEWAY_HELD_BYTES].value = uplink_held_bytes(gateway->uplink);

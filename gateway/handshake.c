@@ -91,12 +91,15 @@ static bool take_token_subprotocol(struct slice element, void *subprotocol)
 
 static void refuse(struct arrival *arrival, int status, const char *why)
 {
+    char address[CLIENT_ADDRESS_SIZE];
     struct buffer answer = {0};
     bool is_head = slice_is(arrival_request(arrival)->method, "HEAD");
 
     gateway_count(GATEWAY_CONNECTIONS_REFUSED, 1);
-    log_debug("upgrade of %.*s refused with %d: %s", (int)arrival_request(arrival)->path.length,
-              arrival_request(arrival)->path.data, status, why);
+    arrival_address(arrival, address);
+    log_debug("upgrade of %.*s from %s refused with %d: %s",
+              (int)arrival_request(arrival)->path.length, arrival_request(arrival)->path.data,
+              address, status, why);
     http_refuse(&answer, status, why, !is_head);
     arrival_answer(arrival, &answer);
 }

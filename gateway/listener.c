@@ -2,45 +2,33 @@
 
 #include "common/log.h"
 #include "common/xalloc.h"
-#include "gateway/backend.h"
+#include "gateway/acceptor.h"
 #include "gateway/arrival.h"
+#include "gateway/backend.h"
 #include "gateway/handshake.h"
 #include "gateway/http.h"
+#include "gateway/preamble.h"
 #include "gateway/protocol.h"
+#include "gateway/tls_relay.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define BACKLOG 4096
-/* A storm of newcomers must not keep the others from their turn. */
-#define ACCEPTS_PER_TURN 64
-/* Out of descriptors: how long until the next try. */
-#define PAUSE_MS 100
+/* Of a TLS handshake. */
+#define HANDSHAKE_MS 10000
 
 /*
- * Bytes that wait in the kernel to be sent, for each connection. What a slow peer has coming waits
- * in its session's queue, where frames are shared and counted; without this the kernel copies 4 MB
- * for each of them. Costs a quick peer nothing that could be measured.
+ *  plain ──▶ acceptor ──▶ [preamble] ─────────────────────────▶ arrival ──▶ request
+ *  TLS ────▶ acceptor ──▶ [preamble] ──▶ TLS handshake, relay ──▶ arrival ──▶ request
  */
-#define UNSENT_MAX (128 << 10)
-
 struct listener {
     struct gateway *gateway;
+    struct acceptor *plain, *secure; /* secure: NULL without TLS */
+    struct preambles *preambles;     /* NULL without the PROXY protocol */
+    struct tls *tls;
+    struct tls_relays *relays;
     struct arrivals *arrivals;
-    int descriptor;
-    char address[80];
-    bool polling;
-    bool starved; /* of descriptors */
-    uv_poll_t poll;
-    uv_timer_t pause;
-    int open_handles;
 };
 
 /* ---- requests ---- */
@@ -93,213 +81,156 @@ static void on_failure(void *arg, int status, struct buffer *answer)
             http_refuse(answer, status, reasons[i].why, true);
 }
 
-/* ---- accepting ---- */
+/* ---- the way in ---- */
 
-static void on_readable(uv_poll_t *poll, int status, int events);
-
-static void on_pause_over(uv_timer_t *timer)
+static void arrive(void *arg, int descriptor, const char *address)
 {
-    struct listener *listener = timer->data;
+    struct listener *listener = arg;
 
-    if (listener->polling)
-        uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    arrivals_add(listener->arrivals, descriptor, address);
 }
 
-/* The socket stays readable: polling on would spin. */
-static void pause_accepting(struct listener *listener, int error)
+static void begin_tls(void *arg, int descriptor, const char *address)
 {
-    if (!listener->starved)
-        log_warn("cannot accept connections: %s", strerror(error));
-    listener->starved = true;
-    uv_poll_stop(&listener->poll);
-    uv_timer_start(&listener->pause, on_pause_over, PAUSE_MS, 0);
+    struct listener *listener = arg;
+
+    tls_relays_add(listener->relays, descriptor, address);
 }
 
-static bool is_passing(int error)
+static void on_plain(void *arg, int descriptor, const char *address)
 {
-    return error == ECONNABORTED || error == EINTR || error == EPROTO || error == EPERM;
+    struct listener *listener = arg;
+
+    if (listener->preambles)
+        preambles_add(listener->preambles, descriptor, address, arrive, listener);
+    else
+        arrive(listener, descriptor, address);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void on_secure(void *arg, int descriptor, const char *address)
 {
-    struct listener *listener = poll->data;
+    struct listener *listener = arg;
 
-    (void)status, (void)events;
-    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        struct sockaddr_storage peer = {0};
-        socklen_t length = sizeof(peer);
-        char address[CLIENT_ADDRESS_SIZE];
-        int descriptor = accept4(listener->descriptor, (struct sockaddr *)&peer, &length,
-                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (descriptor >= 0) {
-            if (listener->starved)
-                log_info("connections are accepted again");
-            listener->starved = false;
-            client_address_format(address, (struct sockaddr *)&peer);
-            arrivals_add(listener->arrivals, descriptor, address);
-        } else if (!is_passing(errno)) {
-            if (errno != EAGAIN)
-                pause_accepting(listener, errno);
-            return;
-        }
-    }
+    if (listener->preambles)
+        preambles_add(listener->preambles, descriptor, address, begin_tls, listener);
+    else
+        begin_tls(listener, descriptor, address);
 }
 
-/* ---- the socket ---- */
+/* ---- life ---- */
 
-static void set_option(int descriptor, int level, int option, int value)
+static int open_sockets(struct listener *listener, struct buffer *error)
 {
-    setsockopt(descriptor, level, option, &value, sizeof(value));
-}
+    struct gateway *gateway = listener->gateway;
+    const struct settings *settings = &gateway->settings;
 
-/* Options that accepted sockets inherit are set here, once. */
-static int open_socket(const struct addrinfo *address, int *descriptor)
-{
-    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -errno;
-    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
-    if (bind(fd, address->ai_addr, address->ai_addrlen) < 0) {
-        int error = -errno;
-
-        close(fd);
-        return error;
-    }
-    *descriptor = fd;
-    return 0;
-}
-
-static int resolve(const char *text, struct addrinfo **addresses)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    char host[256], service[8];
-    int port;
-
-    if (settings_split_address(text, host, sizeof(host), &port) < 0)
-        return -EINVAL;
-    snprintf(service, sizeof(service), "%d", port);
-    if (getaddrinfo(host, service, &hints, addresses) != 0)
-        return -EADDRNOTAVAIL;
-    return 0;
-}
-
-static void explain(struct buffer *error, const struct gateway *gateway, int code)
-{
-    char text[128];
-
-    /* strerror's words begin with a capital letter; this is the middle of a line. */
-    snprintf(text, sizeof(text), "%s", code == -EINVAL ? "must be host:port" : strerror(-code));
-    if (text[0] >= 'A' && text[0] <= 'Z')
-        text[0] |= 0x20;
-    buffer_appendf(error, "TRUNKLINE_GATEWAY_LISTEN: %s: %s", gateway->settings.gateway_listen,
-                   text);
-}
-
-static void note_address(struct listener *listener)
-{
-    struct sockaddr_storage address;
-    socklen_t length = sizeof(address);
-    char host[NI_MAXHOST], service[NI_MAXSERV];
-    bool is_v6;
-
-    getsockname(listener->descriptor, (struct sockaddr *)&address, &length);
-    getnameinfo((struct sockaddr *)&address, length, host, sizeof(host), service, sizeof(service),
-                NI_NUMERICHOST | NI_NUMERICSERV);
-    is_v6 = address.ss_family == AF_INET6;
-    snprintf(listener->address, sizeof(listener->address), is_v6 ? "[%.50s]:%.8s" : "%.50s:%.8s",
-             host, service);
+    listener->plain =
+        acceptor_create(gateway->loop, "TRUNKLINE_GATEWAY_LISTEN", settings->gateway_listen, error);
+    if (listener->plain == NULL)
+        return -1;
+    if (settings->gateway_tls_listen[0] == '\0')
+        return 0;
+    listener->tls = tls_create(gateway->loop, settings->gateway_tls_certificate,
+                               settings->gateway_tls_key, error);
+    if (listener->tls == NULL)
+        return -1;
+    listener->secure = acceptor_create(gateway->loop, "TRUNKLINE_GATEWAY_TLS_LISTEN",
+                                       settings->gateway_tls_listen, error);
+    return listener->secure != NULL ? 0 : -1;
 }
 
 struct listener *listener_create(struct gateway *gateway, struct buffer *error)
 {
-    struct listener *listener;
-    struct addrinfo *addresses = NULL;
-    int descriptor = -1, result = resolve(gateway->settings.gateway_listen, &addresses);
+    struct listener *listener = xcalloc(1, sizeof(*listener));
 
-    if (result == 0) {
-        result = open_socket(addresses, &descriptor);
-        freeaddrinfo(addresses);
-    }
-    if (result < 0) {
-        explain(error, gateway, result);
-        return NULL;
-    }
-    listener = xcalloc(1, sizeof(*listener));
     listener->gateway = gateway;
-    listener->descriptor = descriptor;
-    note_address(listener);
+    if (open_sockets(listener, error) < 0)
+        listener_destroy(&listener);
     return listener;
 }
 
-int listener_start(struct listener *listener, struct buffer *error)
+static void prepare(struct listener *listener)
 {
     struct gateway *gateway = listener->gateway;
+    uint64_t head_ms = (uint64_t)gateway->settings.head_timeout_ms;
 
-    if (listen(listener->descriptor, BACKLOG) < 0) {
-        int code = -errno;
-
-        explain(error, gateway, code);
-        return code;
-    }
     listener->arrivals = arrivals_create(&(struct arrivals_options){
         .loop = gateway->loop,
-        .head_timeout_ms = (uint64_t)gateway->settings.head_timeout_ms,
+        .head_timeout_ms = head_ms,
+        .believe_forwarded = !gateway->settings.proxy_protocol,
         .body_max = body_max,
         .on_request = on_request,
         .on_failure = on_failure,
         .arg = listener,
     });
-    uv_timer_init(gateway->loop, &listener->pause);
-    uv_poll_init(gateway->loop, &listener->poll, listener->descriptor);
-    listener->pause.data = listener->poll.data = listener;
-    listener->open_handles = 2;
-    listener->polling = true;
-    uv_poll_start(&listener->poll, UV_READABLE, on_readable);
-    return 0;
+    if (gateway->settings.proxy_protocol)
+        listener->preambles = preambles_create(gateway->loop, head_ms);
+    if (listener->tls)
+        listener->relays = tls_relays_create(&(struct tls_relays_options){
+            .loop = gateway->loop,
+            .tls = listener->tls,
+            .handshake_ms = HANDSHAKE_MS,
+            .on_ready = arrive,
+            .arg = listener,
+        });
+}
+
+int listener_start(struct listener *listener, struct buffer *error)
+{
+    int result;
+
+    prepare(listener);
+    result = acceptor_start(listener->plain, on_plain, listener, error);
+    if (result == 0 && listener->secure)
+        result = acceptor_start(listener->secure, on_secure, listener, error);
+    return result;
 }
 
 const char *listener_address(const struct listener *listener)
 {
-    return listener->address;
+    return acceptor_address(listener->plain);
+}
+
+const char *listener_tls_address(const struct listener *listener)
+{
+    return listener->secure ? acceptor_address(listener->secure) : NULL;
+}
+
+size_t listener_tls_connections(const struct listener *listener)
+{
+    return tls_relays_count(listener->relays);
+}
+
+void listener_reload(struct listener *listener)
+{
+    if (listener->tls)
+        tls_reload(listener->tls);
 }
 
 void listener_stop(struct listener *listener)
 {
-    if (listener->polling) {
-        uv_poll_stop(&listener->poll);
-        uv_timer_stop(&listener->pause);
-    }
-    listener->polling = false;
-    if (listener->descriptor >= 0)
-        close(listener->descriptor);
-    listener->descriptor = -1;
+    acceptor_stop(listener->plain);
+    if (listener->secure)
+        acceptor_stop(listener->secure);
 }
 
-static void on_closed(uv_handle_t *handle)
+void listener_end(struct listener *listener)
 {
-    struct listener *listener = handle->data;
-
-    if (--listener->open_handles == 0)
-        free(listener);
+    if (listener == NULL)
+        return;
+    acceptor_destroy(&listener->plain);
+    acceptor_destroy(&listener->secure);
+    preambles_destroy(&listener->preambles);
+    arrivals_destroy(&listener->arrivals);
 }
 
 void listener_destroy(struct listener **listener)
 {
-    struct listener *old = *listener;
-
-    if (old == NULL)
+    if (*listener == NULL)
         return;
+    listener_end(*listener);
+    tls_relays_destroy(&(*listener)->relays);
+    tls_destroy(&(*listener)->tls);
+    free(*listener);
     *listener = NULL;
-    listener_stop(old);
-    arrivals_destroy(&old->arrivals);
-    if (old->open_handles == 0) {
-        free(old);
-        return;
-    }
-    uv_close((uv_handle_t *)&old->poll, on_closed);
-    uv_close((uv_handle_t *)&old->pause, on_closed);
 }

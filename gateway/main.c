@@ -15,6 +15,7 @@
 #include "gateway/query.h"
 #include "gateway/password_check.h"
 #include "gateway/session.h"
+#include "gateway/tls_relay.h"
 #include "gateway/room.h"
 #include "gateway/topics.h"
 #include "gateway/uplink.h"
@@ -54,7 +55,9 @@ static void on_turn_end(uv_prepare_t *handle)
  * lowers the limit of connections. */
 static void raise_descriptor_limit(struct settings *settings)
 {
-    rlim_t wanted = (rlim_t)settings->connections + DESCRIPTOR_RESERVE;
+    /* Any of them may come with TLS. */
+    rlim_t each = settings->gateway_tls_listen[0] != '\0' ? TLS_RELAY_DESCRIPTORS : 1;
+    rlim_t wanted = (rlim_t)settings->connections * each + DESCRIPTOR_RESERVE;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -63,7 +66,7 @@ static void raise_descriptor_limit(struct settings *settings)
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < wanted && limit.rlim_cur > DESCRIPTOR_RESERVE)
-        settings->connections = (int64_t)(limit.rlim_cur - DESCRIPTOR_RESERVE);
+        settings->connections = (int64_t)((limit.rlim_cur - DESCRIPTOR_RESERVE) / each);
 }
 
 static int check_settings(const struct settings *settings, struct buffer *error)
@@ -140,6 +143,8 @@ static int on_ready(struct process *process, struct buffer *error)
                                                 GATEWAY_METRICS, refresh_metrics, gateway);
     if (listener_start(gateway->listener, error) < 0)
         return -1;
+    if (listener_tls_address(gateway->listener) != NULL)
+        log_info("TLS on %s", listener_tls_address(gateway->listener));
     log_info("ready: listening on %s, room for %" PRId64 " connections",
              listener_address(gateway->listener), gateway->settings.connections);
     return 0;
@@ -155,7 +160,10 @@ static void on_up(struct process *process)
 
 static void on_reload(struct process *process)
 {
-    verifier_reload(((struct program *)process)->gateway.verifier);
+    struct gateway *gateway = &((struct program *)process)->gateway;
+
+    verifier_reload(gateway->verifier);
+    listener_reload(gateway->listener);
 }
 
 static void on_left(void *arg)
@@ -187,10 +195,11 @@ static void on_finish(struct process *process)
     struct gateway *gateway = &program->gateway;
 
     metrics_reporter_destroy(&program->reporter);
-    listener_destroy(&gateway->listener);
+    listener_end(gateway->listener);
     backend_destroy(&gateway->backend);
     if (gateway->sessions != NULL)
         sessions_stop(gateway->sessions);
+    listener_destroy(&gateway->listener);
     downlink_destroy(&gateway->downlink);
     deliveries_destroy(&gateway->deliveries);
     queries_destroy(&gateway->queries);

@@ -3,6 +3,7 @@
 #include "common/buffer.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "gateway/peer.h"
 
 #include <errno.h>
 #include <libwebsockets.h>
@@ -350,9 +351,8 @@ void websocket_close(struct websocket *socket, int code, struct slice text)
 
 void websocket_cut(struct websocket *socket)
 {
-    struct linger reset = {.l_onoff = 1, .l_linger = 0};
     int descriptor = websocket_descriptor(socket);
 
-    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    peer_cut(descriptor);
     shutdown(descriptor, SHUT_RDWR);
 }

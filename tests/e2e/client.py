@@ -250,6 +250,8 @@ async def _open(url, reading, receive_buffer, options):
         options["sock"].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         host, port = url.split("/")[2].split(":")
         options["sock"].connect((host, int(port)))
+        if "ssl" in options:
+            options["server_hostname"] = host
     options.setdefault("compression", None)
     try:
         return await connect(url, max_queue=None if reading else 1, max_size=None,

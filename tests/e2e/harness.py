@@ -71,6 +71,21 @@ def http(method, url, body=None, headers=None):
         return status, text
 
 
+def http_through_proxy(address, path, header=b"PROXY UNKNOWN\r\n"):
+    """The status (0: closed without one) and the head of the answer to a GET behind this header."""
+    host, port = address.split(":")
+    answer = b""
+    try:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            connection.sendall(header + f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            while chunk := connection.recv(65536):
+                answer += chunk
+    except OSError:
+        pass
+    text = answer.decode()
+    return (int(text.split(" ", 2)[1]) if text.startswith("HTTP/1.1 ") else 0), text
+
+
 def base64url(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -227,12 +242,21 @@ class Gateway(Process):
         self.address = f"127.0.0.1:{free_port()}"
         super().__init__(name, [f"{BUILD}/{binary}"], directory, {
             **environment, "TRUNKLINE_NAME": name, "TRUNKLINE_GATEWAY_LISTEN": self.address})
+        if "TRUNKLINE_GATEWAY_TLS_CERTIFICATE" in environment:
+            self.tls_address = f"localhost:{free_port()}"
+            self._environment["TRUNKLINE_GATEWAY_TLS_LISTEN"] = self.tls_address.replace(
+                "localhost", "127.0.0.1")
 
     def is_ready(self):
         return self.get("/readyz")[0] == 200
 
     def get(self, path):
+        if self._environment.get("TRUNKLINE_PROXY_PROTOCOL") == "on":
+            return http_through_proxy(self.address, path)
         return http("GET", f"http://{self.address}{path}")
+
+    def reload(self):
+        self._process.send_signal(signal.SIGHUP)
 
 
 class Stack:
@@ -339,8 +363,14 @@ class Stack:
         return f"ws://{self.gateways[gateway].address}/ws{'?' if text else ''}{text}"
 
     def connect(self, user, gateway=0, query=None, settled=True, **options):
-        """A client that has been welcomed, with the connection_id it was told."""
+        """
+        A client that has been welcomed, with the connection_id it was told. With ssl (a context)
+        it comes through the gateway's TLS port.
+        """
         url = self.url(gateway, token=self.token(user), **(query or {}))
+        if "ssl" in options:
+            url = url.replace("ws://" + self.gateways[gateway].address,
+                              "wss://" + self.gateways[gateway].tls_address)
         client = Client(url, user=user, **options)
         self._clients.append(client)
         if options.get("reading", True):

@@ -1,7 +1,6 @@
 """TRUNKLINE_TOKEN_KEYS_FILE: tokens of another issuer count beside auth's own; SIGHUP reads it again."""
 
 import os
-import signal
 import time
 
 import pytest
@@ -43,7 +42,7 @@ def foreign(module_stack, keys_file, issuers):
 def reload(stack):
     gateway = stack.gateways[0]
     lines = gateway.log().count("another issuer")
-    gateway._process.send_signal(signal.SIGHUP)
+    gateway.reload()
     wait_until(lambda: gateway.log().count("another issuer") > lines, "the keys are read")
 
 

@@ -45,13 +45,18 @@ def last_words(process, environment, *arguments):
     ("router", "TRUNKLINE_LOG", "loud"),
     ("gateway", "TRUNKLINE_TOKEN_SECRET_FILE", "/nowhere/secret"),
     ("auth", "TRUNKLINE_TOKEN_SECRET_FILE", "/nowhere/secret"),
+    ("gateway", "TRUNKLINE_TOKEN_KEYS_FILE", "/nowhere/keys"),
+    ("gateway", "TRUNKLINE_GATEWAY_TLS_LISTEN", "127.0.0.1:0"),  # without a certificate
+    ("gateway", "TRUNKLINE_PROXY_PROTOCOL", "maybe"),
+    ("auth", "TRUNKLINE_TOKEN_ALGORITHM", "RS512"),
+    ("auth", "TRUNKLINE_TOKEN_KEY_DAYS", "-1"),
     ("gateway", "TRUNKLINE_API_KEYS", "backend:publish:short"),
     ("gateway", "TRUNKLINE_API_KEYS_FILE", "/nowhere/keys"),
 ])
 def test_wrong_setting(environment, process, variable, value):
     lines = last_words(process, {**environment, variable: value})
     assert len(lines) == 1, lines
-    assert variable in lines[0] or value in lines[0]
+    assert variable.removesuffix("_LISTEN") in lines[0] or value in lines[0]
 
 
 @pytest.mark.parametrize("process, variable", [
