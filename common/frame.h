@@ -42,6 +42,9 @@ enum connection_flag {
 enum { CONNECTION_ENDED = 1000, CONNECTION_OVER_LIMIT = 1008, CONNECTION_REPLACED = 4001 };
 /* What becomes of a message to a user who is not connected. */
 enum delivery_policy { DELIVERY_STORE, DELIVERY_DISCARD, DELIVERY_DISCARD_AND_TELL };
+/* Of a delivery: HIGH goes before what waits in the connection's queue. AHEAD too, and is a copy of
+ * what waits in the mailbox and comes in its turn as well: nothing is confirmed by it. */
+enum delivery_priority { PRIORITY_NORMAL, PRIORITY_HIGH, PRIORITY_AHEAD };
 enum content_kind { CONTENT_JSON, CONTENT_BINARY };
 enum direct_status {
     DIRECT_DELIVERED,    /* on its way to the connections listed */

@@ -14,6 +14,16 @@ void connection_push(struct connection *connection, struct wire *wire)
     gateway_count(GATEWAY_FRAMES_SENT, 1);
 }
 
+uint64_t connection_push_urgent(struct connection *connection, struct wire *wire)
+{
+    uint64_t begin = connection->written + connection->outbox.urgent_bytes;
+
+    outbox_push_urgent(&connection->outbox, wire);
+    connection->queued += wire->length;
+    gateway_count(GATEWAY_FRAMES_SENT, 1);
+    return begin;
+}
+
 void connection_drop(struct connection *connection)
 {
     outbox_finish(&connection->outbox);

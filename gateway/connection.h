@@ -26,6 +26,9 @@ struct connection {
 enum connection_progress { CONNECTION_SETTLED, CONNECTION_MOVING, CONNECTION_STALLED };
 
 void connection_push(struct connection *, struct wire *);
+/* Before all that is queued, but behind others that were pushed so. Returns where it begins in the
+ * connection's byte stream: what was queued from there on is further back now. */
+uint64_t connection_push_urgent(struct connection *, struct wire *);
 /* Forgets what is queued. */
 void connection_drop(struct connection *);
 /* Writes what is queued, while the kernel takes it. Returns 0, or -EPIPE: it is broken, and what

@@ -286,11 +286,27 @@ static bool send_wire(struct session *session, struct wire *wire)
     return true;
 }
 
+/* Before others that wait for the connection. Returns where it ends. */
+static uint64_t send_first(struct session *session, struct wire *wire)
+{
+    uint64_t begin, end;
+
+    if (!session_send_urgent(session, wire, &begin, &end))
+        return WRITTEN_NEVER;
+    unconfirmed_shift(&session->unconfirmed, begin, end - begin);
+    gateway_count(GATEWAY_DELIVERIES, 1);
+    return end;
+}
+
 static void send_alone(struct delivery *delivery, struct session *session)
 {
+    bool sent = unconfirmed_went_ahead(&session->unconfirmed, delivery->number);
+    struct wire *wire = sent ? NULL : wire_for(delivery, session->protocol);
     uint64_t end = WRITTEN_NEVER;
 
-    if (session->state == SESSION_OPEN && send_wire(session, wire_for(delivery, session->protocol)))
+    if (wire && delivery->message && delivery->message->priority == PRIORITY_HIGH)
+        end = send_first(session, wire);
+    else if (session->state == SESSION_OPEN && send_wire(session, wire))
         end = session_bytes_queued(session);
     unconfirmed_add(&session->unconfirmed, delivery->written, delivery->number, end);
 }
@@ -350,6 +366,33 @@ static void observe_age(uint64_t accepted_ms)
                       now_ms > accepted_ms ? now_ms - accepted_ms : 0);
 }
 
+/* It comes again in its turn: no entry waits for it. */
+static void send_ahead(struct delivery *delivery, struct session *session)
+{
+    struct wire *wire = NULL;
+
+    if (session->state != SESSION_OPEN || is_gathered(delivery, session->protocol) ||
+        !unconfirmed_go_ahead(&session->unconfirmed, delivery->number))
+        return;
+    wire = wire_for(delivery, session->protocol);
+    if (wire)
+        (void)send_first(session, wire);
+}
+
+static void on_ahead(struct delivery *delivery, uint32_t partition)
+{
+    const struct frame_message_delivery *message = delivery->message;
+
+    for (size_t i = 0; i < message->connections.count; i++) {
+        struct session *session =
+            receiver(delivery->deliveries, partition, message->connections.values[i]);
+
+        if (session)
+            send_ahead(delivery, session);
+    }
+    release_wires(delivery);
+}
+
 void deliveries_on_message(struct deliveries *deliveries, uint32_t partition,
                            const struct frame_message_delivery *message)
 {
@@ -360,6 +403,10 @@ void deliveries_on_message(struct deliveries *deliveries, uint32_t partition,
         .message = message,
     };
 
+    if (message->priority == PRIORITY_AHEAD) {
+        on_ahead(&delivery, partition);
+        return;
+    }
     deliveries->partitions[partition].durable = true;
     observe_age(message->sent_at_ms);
     for (size_t i = 0; i < message->connections.count; i++) {

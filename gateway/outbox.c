@@ -34,6 +34,15 @@ void outbox_push(struct outbox *outbox, struct wire *wire)
     outbox->bytes += wire->length;
 }
 
+void outbox_push_urgent(struct outbox *outbox, struct wire *wire)
+{
+    outbox_push(outbox, wire);
+    for (uint32_t i = outbox->count - 1; i > outbox->urgent; i--)
+        *slot(outbox, i) = *slot(outbox, i - 1);
+    *slot(outbox, outbox->urgent++) = wire;
+    outbox->urgent_bytes += wire->length;
+}
+
 static struct wire *pop(struct outbox *outbox)
 {
     struct wire *wire = *slot(outbox, 0);
@@ -41,6 +50,10 @@ static struct wire *pop(struct outbox *outbox)
     outbox->first = (outbox->first + 1) & (outbox->capacity - 1);
     outbox->count--;
     outbox->bytes -= wire->length;
+    if (outbox->urgent) {
+        outbox->urgent--;
+        outbox->urgent_bytes -= wire->length;
+    }
     return wire;
 }
 

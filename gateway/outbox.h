@@ -18,11 +18,15 @@ struct outbox {
     uint32_t first;
     uint32_t count;
     size_t bytes;
+    uint32_t urgent; /* at the front: those that went before others */
+    size_t urgent_bytes;
 };
 
 void outbox_finish(struct outbox *);
 /* Takes a reference of its own. */
 void outbox_push(struct outbox *, struct wire *);
+/* The same, before all but those that were pushed so themselves. */
+void outbox_push_urgent(struct outbox *, struct wire *);
 /*
  * Takes whole frames from the front, as many as fit into room bytes, and returns them as one run:
  * of into, or of a single frame where it lies (however long). *held is that frame, to be released

@@ -422,25 +422,45 @@ static bool fits(const struct record *record, const struct wire *wire, enum send
             outbox->count + 1 <= (uint64_t)settings->send_frames / share);
 }
 
-bool session_send(struct session *session, struct wire *wire, enum send_class class)
+/* NULL: it cannot be queued. Otherwise as this session gets it, with room for it. */
+static struct wire *admit(struct session *session, struct wire *wire, enum send_class class)
 {
     struct record *record = record_of(session);
 
     if (session->state != SESSION_OPEN)
-        return false;
+        return NULL;
     if (session->deflate)
         wire = wire_deflate(wire);
     /* Much in one turn is not the peer's fault: only what the kernel does not take counts against
      * it. */
     if (!fits(record, wire, class) && connection_write(&record->connection) < 0)
-        return false;
+        return NULL;
     if (!fits(record, wire, class)) {
         if (class == SEND_NORMAL)
             session_close(session, SESSION_CLOSE_SLOW, NULL);
-        return false;
+        return NULL;
     }
-    connection_push(&record->connection, wire);
-    set_dirty(record);
+    return wire;
+}
+
+bool session_send(struct session *session, struct wire *wire, enum send_class class)
+{
+    wire = admit(session, wire, class);
+    if (wire == NULL)
+        return false;
+    connection_push(&record_of(session)->connection, wire);
+    set_dirty(record_of(session));
+    return true;
+}
+
+bool session_send_urgent(struct session *session, struct wire *wire, uint64_t *begin, uint64_t *end)
+{
+    wire = admit(session, wire, SEND_NORMAL);
+    if (wire == NULL)
+        return false;
+    *begin = connection_push_urgent(&record_of(session)->connection, wire);
+    *end = *begin + wire->length;
+    set_dirty(record_of(session));
     return true;
 }
 

@@ -129,6 +129,9 @@ void sessions_close_token(struct sessions *, const char *token_id, struct slice 
  * first (false). One frame is always admitted to an empty queue. Returns whether it was queued.
  */
 bool session_send(struct session *, struct wire *, enum send_class);
+/* The same, before others that wait: it stands from *begin to *end in the connection's byte stream,
+ * and what was queued from there on is further back now. */
+bool session_send_urgent(struct session *, struct wire *, uint64_t *begin, uint64_t *end);
 /* A text frame of this payload, for one receiver. */
 bool session_send_text(struct session *, struct slice payload);
 /* Bytes handed to the queue since the connection was established: where a frame just queued ends in

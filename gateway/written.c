@@ -198,6 +198,65 @@ bool unconfirmed_meet(struct unconfirmed *unconfirmed, struct written *written,
     return false;
 }
 
+/* ---- before their turn ---- */
+
+#define AHEAD_MAX 64
+
+struct ahead {
+    size_t count;
+    struct number numbers[AHEAD_MAX];
+};
+
+/* Those whose turn is over: they were delivered, or are no more. */
+static void forget_ahead(struct unconfirmed *unconfirmed)
+{
+    struct ahead *ahead = unconfirmed->ahead;
+    size_t left = 0;
+
+    for (size_t i = 0; i < ahead->count; i++)
+        if (number_compare(ahead->numbers[i], unconfirmed->handed) > 0)
+            ahead->numbers[left++] = ahead->numbers[i];
+    ahead->count = left;
+    if (left > 0)
+        return;
+    free(ahead);
+    unconfirmed->ahead = NULL;
+}
+
+static bool is_ahead(const struct ahead *ahead, struct number number)
+{
+    for (size_t i = 0; ahead && i < ahead->count; i++)
+        if (number_compare(ahead->numbers[i], number) == 0)
+            return true;
+    return false;
+}
+
+bool unconfirmed_go_ahead(struct unconfirmed *unconfirmed, struct number number)
+{
+    if (unconfirmed->ahead)
+        forget_ahead(unconfirmed);
+    if (number_compare(number, unconfirmed->handed) <= 0 || is_ahead(unconfirmed->ahead, number))
+        return false;
+    if (unconfirmed->ahead == NULL)
+        unconfirmed->ahead = xcalloc(1, sizeof(*unconfirmed->ahead));
+    if (unconfirmed->ahead->count == AHEAD_MAX)
+        return false;
+    unconfirmed->ahead->numbers[unconfirmed->ahead->count++] = number;
+    return true;
+}
+
+bool unconfirmed_went_ahead(struct unconfirmed *unconfirmed, struct number number)
+{
+    return is_ahead(unconfirmed->ahead, number);
+}
+
+void unconfirmed_shift(struct unconfirmed *unconfirmed, uint64_t begin, uint64_t length)
+{
+    for (struct delivery_item *item = unconfirmed->first; item; item = item->next)
+        if (item->end > begin && item->end != WRITTEN_NEVER)
+            item->end += length;
+}
+
 void unconfirmed_add(struct unconfirmed *unconfirmed, struct written *written, struct number number,
                      uint64_t end)
 {
@@ -212,6 +271,8 @@ void unconfirmed_add(struct unconfirmed *unconfirmed, struct written *written, s
         unconfirmed->first = item;
     unconfirmed->last = item;
     unconfirmed->handed = number;
+    if (unconfirmed->ahead)
+        forget_ahead(unconfirmed);
 }
 
 void unconfirmed_set_end(struct unconfirmed *unconfirmed, struct number first, uint64_t end)
@@ -244,4 +305,6 @@ void unconfirmed_clear(struct unconfirmed *unconfirmed, struct written *written)
 {
     while (unconfirmed->first)
         pop(unconfirmed, written);
+    free(unconfirmed->ahead);
+    unconfirmed->ahead = NULL;
 }

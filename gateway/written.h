@@ -22,6 +22,7 @@ struct unconfirmed {
     struct number seen;   /* Y */
     struct number handed; /* the highest number handed to the connection's queue */
     struct delivery_item *first, *last;
+    struct ahead *ahead; /* numbers above handed that went before their turn; NULL: none */
 };
 
 /* When X is to be reported. */
@@ -55,6 +56,13 @@ struct number written_report(struct written *);
  * not written, this entry waits for it now.
  */
 bool unconfirmed_meet(struct unconfirmed *, struct written *, struct number number);
+/* A copy of message number may go before its turn: returns whether it is to. False when it went
+ * before, or so many have gone that one more has to wait for its turn. */
+bool unconfirmed_go_ahead(struct unconfirmed *, struct number number);
+/* Its turn has come: whether it went ahead. */
+bool unconfirmed_went_ahead(struct unconfirmed *, struct number number);
+/* What begins at this byte of the connection, or behind it, is so much further back now. */
+void unconfirmed_shift(struct unconfirmed *, uint64_t begin, uint64_t length);
 /* Handed over, in the entry that is open; end: where it ends in the connection's byte stream. */
 void unconfirmed_add(struct unconfirmed *, struct written *, struct number number, uint64_t end);
 /* What was added with WRITTEN_NEVER, from number first on, ends here after all. */

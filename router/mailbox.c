@@ -74,12 +74,17 @@ static bool window_free(const struct engine *engine, const struct user *user)
 
 /* ---- output ---- */
 
+static enum delivery_priority priority_of(const struct message *message)
+{
+    return message->priority ? PRIORITY_HIGH : PRIORITY_NORMAL;
+}
+
 static void send_to_one(struct engine *engine, struct user *user, struct message *message,
                         struct connection *connection)
 {
     message_add_target(message, connection->gateway, connection->id);
     gateway_record(connection->gateway, engine_entry_number(engine), connection->id, message, 0);
-    message_say(user, message, connection->gateway, &connection->id, 1);
+    message_say(user, message, connection->gateway, &connection->id, 1, priority_of(message));
 }
 
 /* To the connections of one gateway in one frame. */
@@ -92,7 +97,7 @@ static void send_to_gateway(struct engine *engine, struct user *user, struct mes
         message_add_target(message, gateway, ids[i]);
         gateway_record(gateway, engine_entry_number(engine), ids[i], message, 0);
     }
-    message_say(user, message, gateway, ids, count);
+    message_say(user, message, gateway, ids, count, priority_of(message));
 }
 
 static void send_to_all(struct engine *engine, struct user *user, struct message *message)
@@ -111,6 +116,26 @@ static void send_to_all(struct engine *engine, struct user *user, struct message
             send_to_gateway(engine, user, message, connection->gateway, ids);
     }
     free(ids);
+}
+
+/*
+ * A copy of what waits in the mailbox goes before its turn. It confirms nothing: the message keeps
+ * its place, and comes in its turn, when gateways drop what they have handed over. Not for those
+ * who confirm by their own word, or whose messages do not simply wait for them.
+ */
+static void send_ahead(struct engine *engine, struct user *user, struct message *message)
+{
+    const struct connection *connection;
+
+    if (!message->priority || message->ahead || message->policy != DELIVERY_STORE ||
+        user->ack_count || user->keep || user->guest || message_expired(engine, message))
+        return;
+    message->ahead = true;
+    LIST_FOREACH(connection, &user->connections, of_user)
+    {
+        if (connection->gateway->output_bytes < engine->limits.output_bytes)
+            message_say(user, message, connection->gateway, &connection->id, 1, PRIORITY_AHEAD);
+    }
 }
 
 static void list_delivered(struct engine *engine, const struct user *user,
@@ -284,8 +309,12 @@ static void accept_behind(struct engine *engine, struct user *user, struct messa
         user->window_complete = true;
     mailbox_store_pending(engine, user);
     store_message(engine, user, message);
+    message->references++;
     window_offer(user, message);
     mailbox_page(engine, user);
+    if (number_compare(user->paged, number) < 0)
+        send_ahead(engine, user, message);
+    message_unref(&message);
     reply->status = number_compare(user->paged, number) >= 0 ? DIRECT_DELIVERED : DIRECT_BACKLOGGED;
     if (reply->status == DIRECT_DELIVERED)
         list_delivered(engine, user, reply);
@@ -523,6 +552,7 @@ void engine_page(struct engine *engine, struct slice id, uint64_t ticket,
                  const struct engine_page_entry *entries, size_t count)
 {
     struct user *user = user_find(engine, id);
+    struct message *message;
 
     if (user != NULL && ticket)
         replay_on_page(engine, user, ticket, entries, count);
@@ -535,6 +565,8 @@ void engine_page(struct engine *engine, struct slice id, uint64_t ticket,
         window_read(engine, user, entries, count);
     unread_forget_gone(user);
     mailbox_page(engine, user);
+    TAILQ_FOREACH(message, &user->window, link)
+    send_ahead(engine, user, message);
     user_settle(engine, user);
 }
 
@@ -617,7 +649,8 @@ void mailbox_load_pending(struct engine *engine, struct gateway *gateway, struct
 
         /* Users who acknowledge have all of it in the mailbox: it is sent again from there, and
          * gateways know what they have. */
-        if (user == NULL || user->ack_count || number_compare(delivery->number, user->seen) <= 0)
+        if (user == NULL || user->ack_count || delivery->priority == PRIORITY_AHEAD ||
+            number_compare(delivery->number, user->seen) <= 0)
             continue;
         TAILQ_FOREACH_REVERSE(message, &user->pending, message_list, link)
         {
@@ -632,6 +665,7 @@ void mailbox_load_pending(struct engine *engine, struct gateway *gateway, struct
             message->sent_at_ms = delivery->sent_at_ms;
             message->expires_ms = delivery->expires_ms;
             message->policy = delivery->policy;
+            message->priority = delivery->priority != PRIORITY_NORMAL;
             message->protocol = delivery->protocol;
             message->content = delivery->content;
             pending_insert(engine, user, message);

@@ -17,7 +17,7 @@ void message_add_target(struct message *, struct gateway *, uint64_t connection)
 void message_remove_target(struct message *, struct target *);
 /* To connections of the user at one gateway. */
 void message_say(const struct user *, const struct message *, struct gateway *,
-                 const uint64_t *connections, size_t count);
+                 const uint64_t *connections, size_t count, enum delivery_priority);
 
 /* ---- store.c ---- */
 void store_message(struct engine *, struct user *, struct message *);

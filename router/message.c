@@ -45,6 +45,7 @@ struct message *message_create(const struct frame_direct_message *direct, struct
     message->protocol = direct->protocol;
     message->content = direct->content;
     message->policy = direct->policy;
+    message->priority = direct->priority != 0;
     message->sent_at_ms = now_ms;
     message->expires_ms = direct->ttl_ms ? now_ms + direct->ttl_ms : 0;
     return message;
@@ -120,7 +121,7 @@ void message_remove_target(struct message *message, struct target *target)
 }
 
 void message_say(const struct user *user, const struct message *message, struct gateway *gateway,
-                 const uint64_t *connections, size_t count)
+                 const uint64_t *connections, size_t count, enum delivery_priority priority)
 {
     gateway_say(gateway, &(struct frame){.type = FRAME_MESSAGE_DELIVERY,
                                          .message_delivery = {
@@ -134,6 +135,7 @@ void message_say(const struct user *user, const struct message *message, struct 
                                              .sent_at_ms = message->sent_at_ms,
                                              .expires_ms = message->expires_ms,
                                              .policy = message->policy,
+                                             .priority = priority,
                                              .protocol = message->protocol,
                                              .content = message->content,
                                              .body = message->body,

@@ -142,7 +142,7 @@ static size_t send_entry(struct engine *engine, struct connection *connection,
         engine->counters.expired++;
         unstore_message(engine, user, message);
     } else {
-        message_say(user, message, connection->gateway, &connection->id, 1);
+        message_say(user, message, connection->gateway, &connection->id, 1, PRIORITY_NORMAL);
         size = message_size(message);
     }
     message_unref(&message);

@@ -38,6 +38,8 @@ struct message {
     struct number number;
     bool stored;    /* the mailbox has a copy */
     bool written;   /* a peer's TCP has it; kept because its user acknowledges himself */
+    bool priority;  /* goes before others that wait */
+    bool ahead;     /* a copy has gone before its turn */
     bool confirmed; /* of one whose messages are kept: waits for those before it */
     uint64_t protocol, content, policy;
     uint64_t sent_at_ms, expires_ms;             /* 0: never */

@@ -19,11 +19,12 @@ void store_message(struct engine *engine, struct user *user, struct message *mes
         {"protocol", {0}, message->protocol},
         {"content", {0}, message->content},
         {"metadata", message->metadata, 0},
+        {"priority", {0}, 1}, /* only if it has any */
     };
 
     assert(number_compare(message->number, user->mailbox_last) > 0);
     effects_entry(engine->effects, user_mailbox_key(engine, user), message->number, fields,
-                  sizeof(fields) / sizeof(fields[0]), message->body);
+                  sizeof(fields) / sizeof(fields[0]) - !message->priority, message->body);
     message->stored = true;
     user->mailbox_last = message->number;
     user->stored_since_asked = true;
@@ -76,6 +77,7 @@ struct message *store_read(const struct engine_page_entry *entry)
     message->sent_at_ms = u64_of(entry, "sent_at");
     message->expires_ms = u64_of(entry, "expires");
     message->policy = u64_of(entry, "policy");
+    message->priority = u64_of(entry, "priority") != 0;
     message->protocol = u64_of(entry, "protocol");
     message->content = u64_of(entry, "content");
     message->stored = true;

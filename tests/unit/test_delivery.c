@@ -381,6 +381,16 @@ bool session_send(struct session *session, struct wire *wire, enum send_class cl
     return take_frame(session, slice_of(wire->bytes + 2, wire->length - 2));
 }
 
+/* Nothing waits here. */
+bool session_send_urgent(struct session *session, struct wire *wire, uint64_t *begin, uint64_t *end)
+{
+    *begin = session_bytes_queued(session);
+    if (!session_send(session, wire, SEND_NORMAL))
+        return false;
+    *end = session_bytes_queued(session);
+    return true;
+}
+
 bool session_send_text(struct session *session, struct slice payload)
 {
     return take_frame(session, payload);
@@ -649,6 +659,55 @@ static void test_an_entry_made_void_in_between(void **state)
     assert_int_equal(confirm(0, 6), 2);
 }
 
+static void deliver_with(uint64_t sequence, const char *body, uint64_t priority)
+{
+    const uint64_t connection = 1;
+    const struct frame_message_delivery message = {
+        .connections = {.values = &connection, .count = 1},
+        .number = number(sequence),
+        .priority = priority,
+        .body = slice_text(body),
+    };
+
+    deliveries_on_message(fake.gateway.deliveries, 0, &message);
+}
+
+static void test_one_that_went_ahead_comes_once(void **state)
+{
+    (void)state;
+    fake.receivers[0].session.protocol = &single;
+    begin_entry();
+    deliver_with(1, "a", PRIORITY_NORMAL);
+    deliver_with(9, "high", PRIORITY_AHEAD);
+    deliver_with(9, "high", PRIORITY_AHEAD);
+    end_entry();
+    expect_frames(0, "a\nhigh\n");
+    assert_int_equal(confirm(0, 5), 1);
+    begin_entry();
+    deliver_with(2, "b", PRIORITY_NORMAL);
+    deliver_with(9, "high", PRIORITY_HIGH);
+    deliver_with(10, "c", PRIORITY_HIGH);
+    end_entry();
+    expect_frames(0, "b\nc\n");
+    assert_int_equal(confirm(0, 6), 1);
+    assert_int_equal(confirm(0, 7), 2);
+    begin_entry();
+    deliver_with(9, "high", PRIORITY_AHEAD);
+    end_entry();
+    expect_frames(0, "");
+}
+
+static void test_those_that_gather_get_it_in_its_turn(void **state)
+{
+    (void)state;
+    begin_entry();
+    deliver_with(9, "high", PRIORITY_AHEAD);
+    deliver_with(1, "a", PRIORITY_NORMAL);
+    deliver_with(9, "high", PRIORITY_HIGH);
+    end_entry();
+    expect_frames(0, "[a,high]\n");
+}
+
 #define gathers(test) cmocka_unit_test_setup_teardown(test, set_up_deliveries, tear_down_deliveries)
 
 int main(void)
@@ -670,6 +729,8 @@ int main(void)
         gathers(test_a_session_that_ends_has_no_batch),
         gathers(test_long_messages_fill_a_batch_sooner),
         gathers(test_an_entry_made_void_in_between),
+        gathers(test_one_that_went_ahead_comes_once),
+        gathers(test_those_that_gather_get_it_in_its_turn),
     };
 
     return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);

@@ -89,7 +89,7 @@ static void a_direct_message_reaches_every_connection(void **state)
         G1,
         "MESSAGE_DELIVERY connections=[5] number=* from=\"alice\" to=\"bob\" chat=\"\" id=\"m1\" "
         "message=0 "
-        "sent_at_ms=1700000000000 expires_ms=0 policy=0 protocol=3 content=0 "
+        "sent_at_ms=1700000000000 expires_ms=0 policy=0 priority=0 protocol=3 content=0 "
         "body=(5 bytes) metadata=(2 bytes)",
         NULL);
     expect(G2, "MESSAGE_DELIVERY connections=[7,6] *", NULL);
