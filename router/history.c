@@ -137,39 +137,21 @@ static void write_message(struct engine *engine, const struct history *history,
                           const struct gateway *gateway, const struct frame_topic_publish *publish)
 {
     char author[64];
-    const struct {
-        const char *name;
-        struct slice text;
-    } texts[] = {
-        {"from", publish->from},
-        {"id", publish->id},
-        {"author", slice_of(author, (size_t)snprintf(author, sizeof(author), "%" PRIu64 " %" PRIu64,
-                                                     gateway->bits,
-                                                     publish->echo ? 0 : publish->connection))},
-        {"body", publish->body},
-        {"metadata", publish->metadata},
+    const int length = snprintf(author, sizeof(author), "%" PRIu64 " %" PRIu64, gateway->bits,
+                                publish->echo ? 0 : publish->connection);
+    const struct effects_field fields[] = {
+        {"from", publish->from, 0},
+        {"id", publish->id, 0},
+        {"author", slice_of(author, (size_t)length), 0},
+        {"at", {0}, engine->now_ms},
+        {"protocol", {0}, publish->protocol},
+        {"content", {0}, publish->content},
+        {"metadata", publish->metadata, 0},
     };
-    const struct {
-        const char *name;
-        uint64_t number;
-    } numbers[] = {
-        {"at", engine->now_ms},
-        {"protocol", publish->protocol},
-        {"content", publish->content},
-    };
-    size_t fields = sizeof(texts) / sizeof(texts[0]) + sizeof(numbers) / sizeof(numbers[0]);
 
-    effects_open(engine->effects, EFFECT_XADD,
-                 effects_key(engine->effects, "topic", topic_slice(history)), 1 + 2 * fields);
-    effects_number(engine->effects, (struct number){.epoch = history->last});
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        effects_text(engine->effects, slice_text(numbers[i].name));
-        effects_u64(engine->effects, numbers[i].number);
-    }
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        effects_text(engine->effects, slice_text(texts[i].name));
-        effects_text(engine->effects, texts[i].text);
-    }
+    effects_entry(engine->effects, effects_key(engine->effects, "topic", topic_slice(history)),
+                  (struct number){.epoch = history->last}, fields,
+                  sizeof(fields) / sizeof(fields[0]), publish->body);
 }
 
 void history_on_publish(struct engine *engine, const struct gateway *gateway,

@@ -19,12 +19,12 @@ void store_message(struct engine *engine, struct user *user, struct message *mes
         {"protocol", {0}, message->protocol},
         {"content", {0}, message->content},
         {"metadata", message->metadata, 0},
-        {"priority", {0}, 1}, /* only if it has any */
+        {"priority", {0}, message->priority},
     };
 
     assert(number_compare(message->number, user->mailbox_last) > 0);
     effects_entry(engine->effects, user_mailbox_key(engine, user), message->number, fields,
-                  sizeof(fields) / sizeof(fields[0]) - !message->priority, message->body);
+                  sizeof(fields) / sizeof(fields[0]), message->body);
     message->stored = true;
     user->mailbox_last = message->number;
     user->stored_since_asked = true;
