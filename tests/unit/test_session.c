@@ -77,6 +77,12 @@ void connection_push(struct connection *connection, struct wire *wire)
     (void)connection, (void)wire;
 }
 
+uint64_t connection_push_urgent(struct connection *connection, struct wire *wire)
+{
+    (void)connection, (void)wire;
+    return 0;
+}
+
 void connection_drop(struct connection *connection)
 {
     (void)connection;
