@@ -144,7 +144,7 @@ static void append_group(struct buffer *out, struct slice chat)
         append_named(out, "\"groupID\":", slice_of(chat.data + prefix, chat.length - prefix));
 }
 
-/* member: who did not get it of a group; reason: NULL when he is not there. */
+/* member: who did not get it; reason: NULL when he is not there. */
 static void tell_offline(struct session *session, const struct callie_pending *message,
                          struct slice member, const char *reason)
 {
@@ -172,16 +172,20 @@ static void on_direct_reply(struct session *session, const struct frame_direct_r
     callie_pending_done(session, pending);
 }
 
-/* A message that was accepted, and that a member of the group, or a receiver who left, has not got.
- * Told to all connections of its sender: one of them has sent it. */
+/*
+ * A message that was accepted, and that a member of the group, or a receiver who left, has not got.
+ * Told to all connections of its sender: the one that has sent it knows its payloadID, if that is
+ * not long ago.
+ */
 static void on_message_status(struct session *session, const struct frame_message_status *status)
 {
-    const struct callie_pending *pending = callie_pending_sent(session, status->id);
+    const struct callie_pending unknown = {.message_id = status->id};
+    const struct callie_pending *message = callie_pending_sent(session, status->id);
+    bool direct = message && !chat_is_group(message->chat);
 
-    struct slice member = pending && chat_is_group(pending->chat) ? status->to : slice_of(NULL, 0);
-
-    if (status->status == DIRECT_DISCARDED && pending)
-        tell_offline(session, pending, member, NULL);
+    if (status->status == DIRECT_DISCARDED)
+        tell_offline(session, message ? message : &unknown, direct ? slice_of(NULL, 0) : status->to,
+                     NULL);
 }
 
 /* Recipients that nobody publishes to hear nothing: there is nothing to say. */

@@ -148,7 +148,7 @@ static struct slice other_fields(const struct json *json)
                   ? json_member_raw(json, json_root(json), "metadata")
                   : slice_of("{}", 2);
     raw = slice_of(raw.data + 1, raw.length - 2);
-    while (raw.length > 0 && memchr(" \t\r\n", raw.data[0], 4))
+    while (raw.length > 0 && raw.data[0] != '\0' && strchr(" \t\r\n", raw.data[0]))
         raw = slice_of(raw.data + 1, raw.length - 1);
     return raw;
 }

@@ -84,15 +84,15 @@ static bool begins_with_group(struct slice text)
 
 bool callie_read_group(struct slice text, char chat[CALLIE_CHAT_MAX], struct slice *group)
 {
-    size_t prefix = strlen(CALLIE_GROUP_PREFIX);
-    struct slice id =
-        begins_with_group(text) ? slice_of(text.data + prefix, text.length - prefix) : text;
+    struct slice prefix = slice_text(CALLIE_GROUP_PREFIX), id = text;
 
+    if (begins_with_group(text))
+        id = slice_of(text.data + prefix.length, text.length - prefix.length);
     if (!user_allowed(id, true))
         return false;
-    memcpy(chat, CALLIE_GROUP_PREFIX, prefix);
-    memcpy(chat + prefix, id.data, id.length);
-    *group = slice_of(chat, prefix + id.length);
+    memcpy(chat, prefix.data, prefix.length);
+    memcpy(chat + prefix.length, id.data, id.length);
+    *group = slice_of(chat, prefix.length + id.length);
     return true;
 }
 

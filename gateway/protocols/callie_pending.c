@@ -7,8 +7,8 @@
 
 #include <stdlib.h>
 
-#define OPEN_MAX 256
-#define OPEN_BYTES_MAX (256u << 10)
+#define OPEN_MAX 2048
+#define OPEN_BYTES_MAX (1u << 20)
 /* Messages that can still be spoken of without asking where they went. */
 #define SENT_MAX 64
 #define PATIENCE_MS 30000

@@ -473,11 +473,13 @@ static void its_sender_hears_when_it_was_discarded(void **state)
         alice, &(struct frame_message_status){
                    .to = slice_text("bob"), .id = slice_text("m1"), .status = DIRECT_DISCARDED});
     expect_sys("RECIPIENT_OFFLINE");
-    protocol_callie.on_message_status(alice,
-                                      &(struct frame_message_status){.to = slice_text("bob"),
-                                                                     .id = slice_text("another's"),
-                                                                     .status = DIRECT_DISCARDED});
-    expect_nothing();
+    protocol_callie.on_message_status(
+        alice, &(struct frame_message_status){
+                   .to = slice_text("bob"), .id = slice_text("old"), .status = DIRECT_DISCARDED});
+    metadata = expect_sys_to(alice, "RECIPIENT_OFFLINE");
+    assert_text(json_text(json_member(metadata, "messageID")), "old");
+    assert_text(json_text(json_member(metadata, "username")), "bob");
+    assert_int_equal(json_type(json_member(metadata, "payloadID")), JSON_NULL);
 }
 
 static void it_may_be_stored(void **state)
@@ -619,7 +621,7 @@ static void without_credit_nothing_is_taken(void **state)
 static void open_requests_have_an_end(void **state)
 {
     (void)state;
-    for (int i = 0; i < 256; i++)
+    for (int i = 0; i < 2048; i++)
         say(MSG("bob"));
     expect_nothing();
     say(MSG("bob"));
@@ -627,7 +629,7 @@ static void open_requests_have_an_end(void **state)
     assert_int_equal(fake.frame_count, 0);
     alice->heard_ms = uv_now(fake.gateway.loop) + 30000;
     protocol_callie.on_tick(alice, alice->heard_ms);
-    assert_int_equal(fake_message_count(alice), 256);
+    assert_int_equal(fake_message_count(alice), 2048);
     fake_forget_messages(alice);
     say(MSG("bob"));
     expect_nothing();
