@@ -8,6 +8,8 @@
 
 /* Marks of one member whose times are kept. */
 #define MARKS_KEPT 1000
+/* Members kept in memory, of all conversations, while nothing needs them. */
+#define MEMBERS_KEPT 200000
 /* Field and value pairs in one effect. */
 #define PAIRS 24
 
@@ -96,6 +98,7 @@ static struct participant *new_member(struct engine *engine, struct conversation
     member->length = user.length;
     member->partition = partition_of(engine->deployment, user);
     HASH_ADD_KEYPTR(hh, conversation->members, member->id, member->length, member);
+    engine->conversations->members++;
     return member;
 }
 
@@ -121,6 +124,7 @@ static void destroy(struct engine *engine, struct conversation *conversation)
 {
     struct participant *member, *next;
 
+    engine->conversations->members -= HASH_COUNT(conversation->members);
     HASH_ITER(hh, conversation->members, member, next)
     {
         HASH_DEL(conversation->members, member);
@@ -155,7 +159,8 @@ void conversations_trim(struct engine *engine, size_t keep)
 {
     struct conversation *conversation;
 
-    while (HASH_COUNT(engine->conversations->all) > keep)
+    while (HASH_COUNT(engine->conversations->all) > keep ||
+           engine->conversations->members > MEMBERS_KEPT)
         destroy(engine, TAILQ_FIRST(&engine->conversations->ages));
     TAILQ_FOREACH(conversation, &engine->conversations->ages, age_link)
     {
@@ -417,6 +422,7 @@ void conversation_remove_member(struct engine *engine, struct conversation *conv
     if (member->changed)
         forget_change(conversation, member);
     HASH_DEL(conversation->members, member);
+    engine->conversations->members--;
     free(member);
 }
 
@@ -669,6 +675,7 @@ static uint64_t post(struct engine *engine, struct conversation *conversation,
     event->at_ms = engine->now_ms;
     event->message = ++conversation->last;
     forget_known(conversation, event->message);
+    conversation_changed(engine, conversation);
     if (author != NULL) {
         author->wrote = event->message;
         member_changed(engine, conversation, author);
@@ -822,6 +829,7 @@ static void change(struct engine *engine, struct conversation *conversation,
                    struct known_message *message, const struct frame_conversation_change *request)
 {
     bool deleted = request->change == CONVERSATION_DELETE;
+    struct slice nothing = {0};
     struct frame frame = {
         .type = FRAME_CONVERSATION_EVENT,
         .conversation_event = {.kind = deleted ? EVENT_DELETE : EVENT_EDIT,
@@ -831,7 +839,7 @@ static void change(struct engine *engine, struct conversation *conversation,
                                .id = message->own_id,
                                .protocol = request->protocol,
                                .content = request->content,
-                               .body = deleted ? (struct slice){0} : request->body},
+                               .body = deleted ? nothing : request->body},
     };
 
     message->deleted = deleted;
@@ -912,24 +920,28 @@ static uint64_t mark(struct engine *engine, struct conversation *conversation,
     return message;
 }
 
+static enum conversation_status may_mark(const struct conversation *conversation,
+                                         const struct frame_conversation_mark *request)
+{
+    bool exists = conversation != NULL && conversation->exists;
+
+    if (exists && conversation_member(conversation, request->from) == NULL)
+        return CONVERSATION_FORBIDDEN;
+    if (!exists || request->message == 0 || request->message > conversation->last)
+        return CONVERSATION_NOT_FOUND;
+    return CONVERSATION_OK;
+}
+
 void conversation_on_mark(struct engine *engine, struct gateway *gateway,
                           const struct frame_conversation_mark *request)
 {
     struct conversation *conversation = conversation_find(engine, request->from, request->chat);
-    struct participant *member = NULL;
-    enum conversation_status status = CONVERSATION_OK;
+    enum conversation_status status = may_mark(conversation, request);
     uint64_t covered = 0;
 
-    if (conversation != NULL && conversation->exists)
-        member = conversation_member(conversation, request->from);
-    if (conversation == NULL || !conversation->exists)
-        status = CONVERSATION_NOT_FOUND;
-    else if (member == NULL)
-        status = CONVERSATION_FORBIDDEN;
-    else if (request->message == 0 || request->message > conversation->last)
-        status = CONVERSATION_NOT_FOUND;
-    else
-        covered = mark(engine, conversation, member, request->mark, request->message);
+    if (status == CONVERSATION_OK)
+        covered = mark(engine, conversation, conversation_member(conversation, request->from),
+                       request->mark, request->message);
     conversation_reply(gateway, request->connection, request->request, request->chat,
                        (struct slice){0}, status, covered);
 }

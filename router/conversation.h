@@ -58,6 +58,7 @@ TAILQ_HEAD(conversation_list, conversation);
 struct conversations {
     struct conversation *all; /* hash by id */
     struct conversation_list ages, changed;
+    size_t members; /* of all of them */
     struct buffer id;
     struct buffer *lines; /* users of each partition, of the event that is being told */
     struct buffer line;

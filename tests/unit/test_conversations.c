@@ -423,6 +423,23 @@ static void a_group_is_made_and_its_members_hear(void **state)
     expect_mailbox("alice", "b1");
 }
 
+static void the_server_writes_to_groups(void **state)
+{
+    (void)state;
+    group(G1, "alice", GROUP_CREATE, "bob\n");
+    turn();
+    deaf_all();
+    post(G1, "SERVER", "group:g", "s1");
+    turn();
+    take_again();
+    post(G1, "SERVER", "group:g", "s2");
+    turn();
+    expect(G1, "CONVERSATION_REPLY * status=0 message=1", "CONVERSATION_REPLY * status=0 message=2",
+           NULL);
+    expect_field("group", T("g"), "last", "2");
+    expect_mailbox("alice", "s1 s2");
+}
+
 static void a_group_has_limits_and_an_owner(void **state)
 {
     (void)state;
@@ -639,6 +656,7 @@ int main(void)
         TEST(marks_rise_and_keep_their_first_time),
         TEST(a_mark_needs_a_message_and_a_member),
         TEST(a_group_is_made_and_its_members_hear),
+        TEST(the_server_writes_to_groups),
         TEST(a_group_has_limits_and_an_owner),
         TEST(a_new_member_is_owed_nothing_old),
         TEST(an_owner_who_leaves_hands_on),
