@@ -228,3 +228,15 @@ def test_a_mailbox_of_many_megabytes_comes_whole(stack):
         assert [message["id"] for message in receiver.messages()] == list(range(200))
         assert max(len(text) for text in receiver.client.texts) < 300000
         receiver.close()
+
+
+def test_other_content_under_a_read_id_is_a_new_message(stack):
+    """A client that counts from 1 again after a reload."""
+    alice, bob = stack.users("alice", "bob")
+    sender, receiver = Messenger(stack, alice), Messenger(stack, bob, gateway=1)
+    sender.write(bob, "before", id=1)
+    receiver.await_texts("before")
+    receiver.read(1)
+    receiver.ping()
+    sender.write(bob, "after", id=1)
+    receiver.await_texts("before", "after")

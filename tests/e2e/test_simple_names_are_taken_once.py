@@ -1,12 +1,13 @@
 """simple: who a connection is, before the upgrade is answered."""
 
 import base64
+import time
 
 import pytest
 
 from client import Client, Refused
-from harness import PASSWORD
-from messenger import Roommate
+from harness import PASSWORD, sign_token
+from messenger import Messenger, Roommate
 from waiting import wait_until
 
 
@@ -128,3 +129,19 @@ def test_the_browser_s_way(closed_stack):
     stack._clients.append(client)
     assert client.subprotocol == f"access_token.{stack.token(user)}"
     client.take_where(lambda frame: frame["type"] == "user_connected", "user_connected")
+
+
+def test_a_connection_ends_with_its_token(open_stack):
+    user, = open_stack.users("alice")
+    token = sign_token(open_stack.secret, sub=user, exp=int(time.time()) + 2)
+    assert Roommate(open_stack, user, token=token).await_close() == 4401
+
+
+def test_logging_out_ends_connections(closed_stack):
+    user, = closed_stack.users("alice")
+    closed_stack.token(user)  # registered
+    login = closed_stack.auth.login(user)
+    clients = [Roommate(closed_stack, user, token=login["token"]),
+               Messenger(closed_stack, user, gateway=1, token=login["token"])]
+    closed_stack.auth.logout(login)
+    assert [client.await_close() for client in clients] == [4401, 4401]
