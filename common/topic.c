@@ -112,6 +112,9 @@ bool topic_matches(struct slice pattern, struct slice topic)
 
 bool topic_permitted(char *const *patterns, struct slice name)
 {
+    /* Two names of one subscription: everybody's presence. */
+    if (slice_is(name, "presence.**"))
+        name = slice_text("presence.*");
     if (patterns == NULL)
         return name.length > 0 && name.data[0] != '$';
     for (; *patterns; patterns++)
