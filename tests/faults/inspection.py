@@ -19,7 +19,7 @@ INDEX_BITS = 20
 ROUTER_SIGN_MS = 5000   # a router signs every second
 SOURCE_KEPT_MS = 10 * 60 * 1000 + 60_000
 OUT_ENTRIES_MAX = 32    # answers to heartbeats whose confirmation travels with the next one
-MESSAGE_OVERHEAD = 64   # router/mailbox.c: what an entry costs beside its texts
+MESSAGE_OVERHEAD = 64   # router/message.c: what an entry costs beside its texts
 
 READERS = {
     "hash": lambda key: ("HGETALL", key),
@@ -46,6 +46,7 @@ CONNECTION_FLAG_KEEP = 2
 CONNECTION_FLAG_EVENTS = 4
 CONNECTION_FLAG_HIDDEN = 16
 CONNECTION_BEHIND = 1 << 16  # router/events.h
+CONNECTION_REPLAYING = 1 << 20  # router/state.h
 EVENT_NEW = b"1"             # common/frame.h
 
 
@@ -355,6 +356,31 @@ def mail_of_the_connected_is_delivered(snapshot):
                        f"the first is {waiting[0][0].decode()}")
 
 
+def kept_mail_is_counted(snapshot):
+    """S13: of one whose messages are kept, what waits is what is above the watermark, the index
+    names what is in the mailbox, and nothing waits for him while he is here."""
+    for p in snapshot.all():
+        for user in {user for user, record in p.keys["user"].items() if b"keep" in record} | set(
+                p.keys["unread"]):
+            record, entries = p.keys["user"].get(user, {}), p.keys["mailbox"].get(user, [])
+            watermark = number(record.get(b"delivered", b"0-0"))
+            above = sum(number(id) > watermark for id, _ in entries)
+            flags = p.connections().get(user, [])
+            who = f"{p.index}: of {user.decode()}"
+            if int(record.get(b"waiting", 0)) != above:
+                yield f"{who} {above} messages wait, his record tells {record.get(b'waiting')}"
+            for id in set(p.keys["unread"].get(user, {})) - {id for id, _ in entries}:
+                yield f"{who} the index names {id.decode()}, which is not there"
+            for id, _ in entries:
+                if number(id) <= watermark and id not in p.keys["unread"].get(user, {}):
+                    yield f"{who} the index lacks {id.decode()}"
+            if any(flag & CONNECTION_REPLAYING for flag in flags):
+                yield f"{who} a connection waits for what was there before it"
+            if above and flags and not any(flag & (CONNECTION_FLAG_ACK | CONNECTION_FLAG_EVENTS)
+                                           for flag in flags):
+                yield f"{who} {above} messages wait, and he is connected"
+
+
 def no_mail_waits(snapshot, away=()):
     """Only when asked for: but those away all users are connected, and have acknowledged all."""
     for p in snapshot.all():
@@ -510,6 +536,7 @@ def logs_agree(snapshot):
 CHECKS = [keys_are_known, input_is_empty, dead_is_empty, partitions_are_owned, gateways_live,
           sources_end, commits_rise, outputs_are_chained, outputs_are_confirmed,
           nothing_is_seen, mailboxes_are_counted, mail_of_the_connected_is_delivered,
+          kept_mail_is_counted,
           presence_is_true, users_have_one_partition, keys_end, events_are_contiguous,
           followers_have_all, logs_are_numbered, marks_are_told, logs_agree]
 

@@ -84,6 +84,12 @@ def clean():
     put((0, "user", b"carol"), {b"status": b"offline", b"mailbox": b"1",
                                 b"mailbox_bytes": b"%d" % (64 + 5 + 2 + 5)}, -1)
     put((0, "mailbox", b"carol"), [message()], -1)
+    put((0, "user", b"dora"), {b"status": b"offline", b"mailbox": b"2", b"keep": b"99 1",
+                               b"waiting": b"1", b"delivered": b"9-1048577",
+                               b"mailbox_bytes": b"%d" % (2 * (64 + 5 + 2 + 5))}, -1)
+    put((0, "mailbox", b"dora"), [message(), message(b"9-1048578")], -1)
+    put((0, "unread", b"dora"), {b"9-1048577": b"76 1 1 alice\nm1",
+                                 b"9-1048578": b"76 1 1 alice\nm1"}, -1)
     return snapshot
 
 
@@ -145,6 +151,14 @@ PLANTED = {
     "mailboxes_are_counted: bytes": change("user", b"carol", mailbox_bytes=b"75"),
     "mail_of_the_connected_is_delivered":
         keep(0, "conns", GATEWAY, value={b"5": b"3 0 0 bob", b"6": b"3 0 0 carol"}),
+    "kept_mail_is_counted": change("user", b"dora", waiting=b"2"),
+    "kept_mail_is_counted: not there":
+        keep(0, "unread", b"dora", value={b"9-1048577": b"", b"9-7": b"76 1 1 alice\nm1"}),
+    "kept_mail_is_counted: not in the index": keep(0, "unread", b"dora", value={}),
+    "kept_mail_is_counted: replaying":
+        keep(0, "conns", GATEWAY, value={b"5": b"3 0 0 bob", b"7": b"1 1048578 9-7 dora"}),
+    "kept_mail_is_counted: connected":
+        keep(0, "conns", GATEWAY, value={b"5": b"3 0 0 bob", b"7": b"1 2 0 dora"}),
     "presence_is_true": change("user", b"bob", status=b"offline"),
     "presence_is_true: nobody is there": change("user", b"carol", status=b"online"),
     "presence_is_true: a timer": keep(0, "timers", None, value={b"grace:carol": b"1"}),
@@ -193,7 +207,8 @@ def test_every_check_is_tested():
 
 def test_mail_may_be_forbidden():
     assert problems_of(clean(), [no_mail_waits]) == [
-        "no_mail_waits: 0: 1 messages wait for carol, the first is 9-1048577"]
+        "no_mail_waits: 0: 1 messages wait for carol, the first is 9-1048577",
+        "no_mail_waits: 0: 2 messages wait for dora, the first is 9-1048577"]
 
 
 def test_connections_are_known():
