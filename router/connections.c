@@ -1,7 +1,6 @@
 /*
- * Connections of users, as their gateways tell of them: which there are, which of them make their
- * user present, and those that stand in each other's way (slots, names in use: claims.c). Each has
- * its line in `conns:<g>`. See state.h.
+ * Connections of users, as their gateways tell of them: which there are, and which of them make
+ * their user present. Each has its line in `conns:<g>`. See state.h.
  */
 #include "common/xalloc.h"
 #include "router/events.h"
@@ -222,85 +221,6 @@ void connection_load(struct engine *engine, struct gateway *gateway, uint64_t id
         connection_add(engine, gateway, &arrival);
 }
 
-/* ---- those in each other's way ---- */
-
-static void refuse(struct gateway *gateway, uint64_t id, uint64_t close_code)
-{
-    gateway_say(gateway, &(struct frame){
-                             .type = FRAME_CONNECTION_REFUSED,
-                             .connection_refused = {.connection = id, .close_code = close_code}});
-}
-
-static bool is_rival(const struct connection *connection, const struct arrival *arrival)
-{
-    return connection->protocol == arrival->protocol &&
-           ((arrival->flags & CONNECTION_FLAG_EXCLUSIVE) ||
-            slice_equal(connection->slot, arrival->slot));
-}
-
-static struct connection *rival_in(const struct connection_list *list,
-                                   const struct arrival *arrival, const struct connection *but)
-{
-    struct connection *other;
-
-    LIST_FOREACH(other, list, of_user)
-    {
-        if (other != but && is_rival(other, arrival))
-            return other;
-    }
-    return NULL;
-}
-
-/* The user's connection, but this one, by the same protocol; with REPLACE, in the same slot. */
-static struct connection *find_rival(const struct user *user, const struct arrival *arrival,
-                                     const struct connection *but)
-{
-    struct connection *rival = NULL;
-
-    for (int i = 0; rival == NULL && i < USER_LISTS; i++)
-        rival = rival_in(user_connection_list(user, i), arrival, but);
-    return rival;
-}
-
-static bool replaces(const struct user *user, const struct arrival *arrival)
-{
-    return (arrival->flags & CONNECTION_FLAG_REPLACE) && find_rival(user, arrival, NULL) != NULL;
-}
-
-/* The code to refuse it with; 0: it may come. One that is announced while another stands in its
- * place was replaced before, and has not heard of it. */
-static uint64_t reason_to_refuse(struct engine *engine, const struct gateway *gateway,
-                                 const struct user *user, const struct arrival *arrival)
-{
-    if (user->connection_count + user->replaying_count + user->follower_count -
-            replaces(user, arrival) >=
-        engine->limits.user_connections)
-        return CONNECTION_OVER_LIMIT;
-    if ((arrival->flags & CONNECTION_FLAG_EXCLUSIVE) &&
-        (find_rival(user, arrival, NULL) != NULL ||
-         (!arrival->announced && !claim_take(engine, gateway, arrival->user, arrival->protocol))))
-        return CONNECTION_OVER_LIMIT;
-    if ((arrival->flags & CONNECTION_FLAG_REPLACE) && arrival->announced &&
-        find_rival(user, arrival, NULL) != NULL)
-        return CONNECTION_REPLACED;
-    return 0;
-}
-
-/* The older ones of its slot are as good as closed: what they had on its way goes to the new one,
- * and their gateways' word that they are closed finds nothing. */
-static void replace_others(struct engine *engine, struct user *user, const struct arrival *arrival,
-                           const struct connection *connection)
-{
-    struct connection *other;
-
-    if (!(arrival->flags & CONNECTION_FLAG_REPLACE))
-        return;
-    while ((other = find_rival(user, arrival, connection)) != NULL) {
-        refuse(other->gateway, other->id, CONNECTION_REPLACED);
-        connection_on_closed(engine, other->gateway, other->id, (struct number){0});
-    }
-}
-
 /* ---- coming and going ---- */
 
 /* Following begins with EVENTS_FOLLOW; only one that is announced may be at it already. */
@@ -367,9 +287,9 @@ void connection_on_connect(struct engine *engine, struct gateway *gateway,
     user = user_get(engine, arrival->user);
     arrival->flags = flags_of(user, arrival->flags);
     unread_age(engine, user);
-    refused = reason_to_refuse(engine, gateway, user, arrival);
+    refused = slot_refuses(engine, gateway, user, arrival);
     if (refused) {
-        refuse(gateway, arrival->connection, refused);
+        slot_refuse(gateway, arrival->connection, refused);
         return;
     }
     connection = connection_add(engine, gateway, arrival);
@@ -381,7 +301,7 @@ void connection_on_connect(struct engine *engine, struct gateway *gateway,
         follow_resume(engine, connection, arrival->event);
     if (!(connection->flags & CONNECTION_FLAG_EVENTS))
         begin_messages(engine, connection, arrival);
-    replace_others(engine, user, arrival, connection);
+    slot_take(engine, user, arrival, connection);
 }
 
 void connection_on_closed(struct engine *engine, struct gateway *gateway, uint64_t id,
@@ -391,8 +311,10 @@ void connection_on_closed(struct engine *engine, struct gateway *gateway, uint64
     struct user *user;
     bool visible;
 
-    if (connection == NULL)
+    if (connection == NULL) {
+        slot_forget(gateway, id);
         return;
+    }
     user = connection->user;
     visible = !(connection->flags & CONNECTION_FLAG_HIDDEN);
     user->ack_count -= (connection->flags & CONNECTION_FLAG_ACK) != 0;

@@ -240,6 +240,7 @@ void gateway_start_over(struct engine *engine, struct gateway *gateway,
 void gateway_remove(struct engine *engine, struct gateway *gateway)
 {
     claims_forget_gateway(engine, gateway);
+    slots_forget_gateway(gateway);
     HASH_DEL(engine->gateways, gateway);
     clear_records(gateway);
     buffer_finish(&gateway->output);

@@ -84,6 +84,8 @@ struct gateway {
     struct connection_queue unwritten; /* followers that wait for what is on its way to them */
     struct connection_queue replays;   /* those that get what was confirmed before, likewise */
 
+    struct replaced *replaced; /* hash by id: connections (slots.c) */
+
     struct record *records; /* ring */
     size_t record_first, record_count, record_capacity;
     uint64_t output_bytes;
@@ -381,6 +383,17 @@ void connection_on_connect(struct engine *, struct gateway *, const struct arriv
 void connection_on_closed(struct engine *, struct gateway *, uint64_t id, struct number seen);
 /* Whether it makes its user present. */
 void connection_set_visible(struct engine *, struct connection *, bool visible);
+
+/* ---- slots.c: connections in each other's way ---- */
+/* The close code to refuse it with; 0: it may come. */
+uint64_t slot_refuses(struct engine *, const struct gateway *, const struct user *,
+                      const struct arrival *);
+void slot_refuse(struct gateway *, uint64_t id, uint64_t close_code);
+/* It has come: with REPLACE, the older one of its slot goes. */
+void slot_take(struct engine *, struct user *, const struct arrival *, const struct connection *);
+/* One that is not here is closed. */
+void slot_forget(struct gateway *, uint64_t id);
+void slots_forget_gateway(struct gateway *);
 
 /* ---- claims.c: names asked for before the connection ---- */
 void claim_on_asked(struct engine *, struct gateway *, const struct frame_name_claim *);

@@ -370,13 +370,16 @@ static void connect_device(struct sim *sim, unsigned user, unsigned number)
 {
     struct device *device = &sim->devices[user][number];
     struct place *place = pick_place(sim);
-    uint64_t flags = acknowledges(user, number) ? CONNECTION_FLAG_ACK : 0;
+    uint64_t flags = acknowledges(user, number) ? CONNECTION_FLAG_ACK : 0, replace = 0;
     struct model_gateway *gateway = place->lines[partition_of_user(user)].gateway;
 
+    /* All of a user's connections are in one slot here. */
+    if (user % 3 == 1 && chance(sim, 40))
+        replace = CONNECTION_FLAG_REPLACE;
     if (device_keeps(user, number))
         flags = CONNECTION_FLAG_KEEP;
     *device = (struct device){.place = place, .gateway = gateway, .serial = ++sim->serials};
-    device->connection = model_gateway_open(gateway, user_name(user), flags);
+    device->connection = model_gateway_open(gateway, user_name(user), flags | replace);
     if (chance(sim, 50))
         model_gateway_subscribe(gateway, device->connection, (unsigned)below(sim, 8),
                                 chance(sim, 50) ? (unsigned)below(sim, 8) : 0);
@@ -829,8 +832,45 @@ static void check_delivery(struct sim *sim, const struct listed *listed,
         return;
     sent->present = sim->stamp;
     if (sent->to < FIRST_KEEP_USER && sent->keeps &&
-        !in_mailbox(sim, delivery->to, delivery->number))
+        !in_mailbox(sim, delivery->to, delivery->number)) {
+        struct buffer b = {0};
+        frame_print(&b,
+                    &(struct frame){.type = FRAME_MESSAGE_DELIVERY, .message_delivery = *delivery});
+        fprintf(stderr, "%.*s seen %.*s commit %llu\n", (int)b.length, b.data,
+                (int)seen_text.length, seen_text.data ? seen_text.data : "",
+                (unsigned long long)sim->side->commit_number);
+        size_t count;
+        const struct engine_page_entry *e =
+            model_store_stream(sim->side->store, "mailbox", delivery->to, &count);
+        for (size_t i = 0; i < count; i++) {
+            struct slice id = model_entry_field(&e[i], "id");
+            fprintf(stderr, " box %.*s %llu\n", (int)id.length, id.data,
+                    (unsigned long long)e[i].number.sequence);
+        }
+        for (int i = 0; i < GATEWAYS; i++) {
+            size_t n;
+            const struct engine_field *f =
+                model_store_hash(sim->side->store, "conns", slice_text(sim->places[i].id), &n);
+            for (size_t j = 0; j < n; j++)
+                fprintf(stderr, " %s %.*s=%.*s\n", sim->places[i].id, (int)f[j].name.length,
+                        f[j].name.data, (int)f[j].value.length, f[j].value.data);
+            const struct engine_page_entry *o =
+                model_store_stream(sim->side->store, "out", slice_text(sim->places[i].id), &n);
+            struct frame_reader *r = frame_reader_create();
+            struct frame fr;
+            for (size_t j = 0; j < n; j++) {
+                frame_reader_start(r, model_entry_field(&o[j], "e"));
+                while (frame_reader_next(r, &fr) == 1) {
+                    b.length = 0;
+                    frame_print(&b, &fr);
+                    fprintf(stderr, "  %llu: %.*s\n",
+                            (unsigned long long)(o[j].number.sequence >> 20), (int)b.length,
+                            b.data);
+                }
+            }
+        }
         violation(sim, "I5: m%zu is on its way and not in the mailbox", (size_t)(sent - sim->sent));
+    }
 }
 
 static void check_reply(struct sim *sim, const struct frame_direct_reply *reply)
