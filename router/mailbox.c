@@ -191,13 +191,19 @@ static struct message *window_pop(struct user *user)
     return message;
 }
 
+/* A page that was wanted before all of it was read comes all the same, with what is new. */
+static bool nothing_beyond(const struct user *user)
+{
+    return user->waiting == 0 && !user->page_wanted && !user->page_asked;
+}
+
 static void window_clear(struct user *user)
 {
     struct message *message;
 
     while ((message = window_pop(user)) != NULL)
         message_unref(&message);
-    user->window_complete = user->waiting == 0;
+    user->window_complete = nothing_beyond(user);
     user->paged = user->delivered;
 }
 
@@ -305,7 +311,7 @@ static void accept_behind(struct engine *engine, struct user *user, struct messa
         message_unref(&message);
         return;
     }
-    if (user->waiting == 0)
+    if (nothing_beyond(user))
         user->window_complete = true;
     mailbox_store_pending(engine, user);
     store_message(engine, user, message);

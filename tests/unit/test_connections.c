@@ -162,6 +162,39 @@ static void an_announced_one_replaces_nobody(void **state)
     assert_int_equal(field_count("conns", G2), 1);
 }
 
+/* What a gateway said before it announced itself comes behind the announcement. */
+static void what_was_said_before_an_announcement_replaces_nobody(void **state)
+{
+    (void)state;
+    announce_one(G1, 5, "bob", CONNECTION_FLAG_REPLACE, "phone");
+    deaf_all();
+    come(G1, 3, "bob", CONNECTION_FLAG_REPLACE, "phone");
+    come(G1, 5, "bob", CONNECTION_FLAG_REPLACE, "phone");
+    turn();
+    expect(G1, "CONNECTION_REFUSED connection=3 close_code=4001", NULL);
+    assert_int_equal(field_count("conns", G1), 1);
+    come(G1, 6, "bob", CONNECTION_FLAG_REPLACE, "phone");
+    turn();
+    expect(G1, "CONNECTION_REFUSED connection=5 close_code=4001", NULL);
+}
+
+static void who_was_replaced_stays_so_until_he_is_closed(void **state)
+{
+    (void)state;
+    announce_one(G1, 5, "bob", CONNECTION_FLAG_REPLACE, "phone");
+    come(G2, 2, "bob", CONNECTION_FLAG_REPLACE, "phone");
+    turn();
+    deaf_all();
+    come(G1, 5, "bob", CONNECTION_FLAG_REPLACE, "phone");
+    turn();
+    expect(G1, "CONNECTION_REFUSED connection=5 close_code=4001", NULL);
+    expect(G2, NULL);
+    closed(G1, 5, (struct number){0});
+    come(G1, 6, "bob", CONNECTION_FLAG_REPLACE, "phone");
+    turn();
+    expect(G2, "CONNECTION_REFUSED connection=2 close_code=4001", NULL);
+}
+
 /* ---- names in use ---- */
 
 static void a_second_exclusive_connection_is_refused(void **state)
@@ -396,6 +429,8 @@ int main(void)
         TEST(replacing_needs_no_room),
         TEST(slots_are_known_after_a_take),
         TEST(an_announced_one_replaces_nobody),
+        TEST(what_was_said_before_an_announcement_replaces_nobody),
+        TEST(who_was_replaced_stays_so_until_he_is_closed),
         TEST(a_second_exclusive_connection_is_refused),
         TEST(a_name_in_use_is_not_granted),
         TEST(a_granted_name_is_kept_for_its_asker),

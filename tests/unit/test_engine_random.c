@@ -832,45 +832,8 @@ static void check_delivery(struct sim *sim, const struct listed *listed,
         return;
     sent->present = sim->stamp;
     if (sent->to < FIRST_KEEP_USER && sent->keeps &&
-        !in_mailbox(sim, delivery->to, delivery->number)) {
-        struct buffer b = {0};
-        frame_print(&b,
-                    &(struct frame){.type = FRAME_MESSAGE_DELIVERY, .message_delivery = *delivery});
-        fprintf(stderr, "%.*s seen %.*s commit %llu\n", (int)b.length, b.data,
-                (int)seen_text.length, seen_text.data ? seen_text.data : "",
-                (unsigned long long)sim->side->commit_number);
-        size_t count;
-        const struct engine_page_entry *e =
-            model_store_stream(sim->side->store, "mailbox", delivery->to, &count);
-        for (size_t i = 0; i < count; i++) {
-            struct slice id = model_entry_field(&e[i], "id");
-            fprintf(stderr, " box %.*s %llu\n", (int)id.length, id.data,
-                    (unsigned long long)e[i].number.sequence);
-        }
-        for (int i = 0; i < GATEWAYS; i++) {
-            size_t n;
-            const struct engine_field *f =
-                model_store_hash(sim->side->store, "conns", slice_text(sim->places[i].id), &n);
-            for (size_t j = 0; j < n; j++)
-                fprintf(stderr, " %s %.*s=%.*s\n", sim->places[i].id, (int)f[j].name.length,
-                        f[j].name.data, (int)f[j].value.length, f[j].value.data);
-            const struct engine_page_entry *o =
-                model_store_stream(sim->side->store, "out", slice_text(sim->places[i].id), &n);
-            struct frame_reader *r = frame_reader_create();
-            struct frame fr;
-            for (size_t j = 0; j < n; j++) {
-                frame_reader_start(r, model_entry_field(&o[j], "e"));
-                while (frame_reader_next(r, &fr) == 1) {
-                    b.length = 0;
-                    frame_print(&b, &fr);
-                    fprintf(stderr, "  %llu: %.*s\n",
-                            (unsigned long long)(o[j].number.sequence >> 20), (int)b.length,
-                            b.data);
-                }
-            }
-        }
+        !in_mailbox(sim, delivery->to, delivery->number))
         violation(sim, "I5: m%zu is on its way and not in the mailbox", (size_t)(sent - sim->sent));
-    }
 }
 
 static void check_reply(struct sim *sim, const struct frame_direct_reply *reply)
