@@ -141,6 +141,7 @@ struct callie_pending {
     bool waits;         /* ... or is asked to say so */
     struct slice payload_id, message_id, chat, text; /* owned */
     size_t bytes;
+    bool truncated;               /* the list has had no room for more */
     struct buffer result;         /* of a list, as far as it has come */
     struct callie_groups *groups; /* of LIST_GROUPS */
 };

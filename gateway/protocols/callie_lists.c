@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+/* Of a list; what comes behind is left out, and the answer says so. */
+#define RESULT_BYTES_MAX (256u << 10)
 /* Names of groups that are asked for at once. */
 #define GROUPS_AT_ONCE 64
 
@@ -83,10 +85,24 @@ static struct callie_pending *take(struct session *session, uint64_t request,
     return pending;
 }
 
+static bool has_room(struct callie_pending *pending)
+{
+    pending->truncated |= pending->result.length > RESULT_BYTES_MAX;
+    return !pending->truncated;
+}
+
 static void append_comma(struct buffer *list)
 {
     if (list->length > 0)
         buffer_append_byte(list, ',');
+}
+
+static void append_name(struct callie_pending *pending, struct slice name)
+{
+    if (!has_room(pending))
+        return;
+    append_comma(&pending->result);
+    buffer_append_json_string(&pending->result, name);
 }
 
 static void append_named(struct buffer *out, const char *name, struct slice text)
@@ -114,6 +130,8 @@ static void answer_list(struct session *session, struct callie_pending *pending)
     buffer_append_text(&more, "\"result\":[");
     buffer_append_slice(&more, buffer_slice(&pending->result));
     buffer_append_byte(&more, ']');
+    if (pending->truncated)
+        buffer_append_text(&more, ",\"truncated\":true");
     callie_answer(session, pending->payload_id, "COMMAND_OK", "done", buffer_slice(&more));
     buffer_finish(&more);
     callie_pending_done(session, pending);
@@ -187,7 +205,7 @@ static void on_names(struct session *session, uint64_t request, const struct bus
     for (size_t i = 0; i < groups->asked; i++) {
         const struct bus_reply *group = bus_reply_at(reply, i);
 
-        if (bus_reply_kind(group) == BUS_ARRAY)
+        if (bus_reply_kind(group) == BUS_ARRAY && has_room(pending))
             append_group(&pending->result, slice_text(groups->groups[groups->next + i].chat),
                          group);
     }
@@ -277,10 +295,8 @@ static void on_members(struct session *session, uint64_t request, const struct b
         refuse_group(session, pending, bus_reply_integer(reply) == 1);
         return;
     }
-    for (size_t i = 0; i < bus_reply_count(reply); i++) {
-        append_comma(&pending->result);
-        buffer_append_json_string(&pending->result, bus_reply_text(bus_reply_at(reply, i)));
-    }
+    for (size_t i = 0; i < bus_reply_count(reply); i++)
+        append_name(pending, bus_reply_text(bus_reply_at(reply, i)));
     answer_list(session, pending);
 }
 
@@ -310,11 +326,8 @@ void callie_on_member_list(struct session *session, const struct frame_member_li
     while ((end = memchr(rest.data, '\n', rest.length)) != NULL) {
         const char *space = memchr(rest.data, ' ', (size_t)(end - rest.data));
 
-        if (space) {
-            append_comma(&pending->result);
-            buffer_append_json_string(&pending->result,
-                                      slice_of(space + 1, (size_t)(end - space - 1)));
-        }
+        if (space)
+            append_name(pending, slice_of(space + 1, (size_t)(end - space - 1)));
         rest = slice_of(end + 1, rest.length - (size_t)(end + 1 - rest.data));
     }
     if (list->last)

@@ -263,6 +263,44 @@ static void bad_input_names_the_field(void **state)
     assert_int_equal(alice->state, SESSION_OPEN);
 }
 
+/* Whatever is broken in a payload: it is answered at most once, and the connection stays. */
+static void broken_payloads_do_no_harm(void **state)
+{
+    static const char *const whole[] = {
+        MSG("bob"),
+        MSG("group:g"),
+        MSG("BROADCAST"),
+        ATTACHED("[{\"type\":\"file\",\"url\":\"http://x/\",\"metadata\":{\"size\":1}}]"),
+        CMD("CREATE_GROUP", "\"name\":\"a\",\"members\":[\"bob\"]"),
+        CMD("EDIT_MESSAGE", "\"messageID\":\"m1\",\"text\":\"ho\""),
+        CMD("GET_STATUS", "\"username\":\"bob\""),
+        "{\"type\":\"AUTH\",\"token\":\"t\",\"payloadID\":\"p1\"}",
+    };
+    static const char bytes[] = "\"\\{}[]:,0-e.ntu \x01\x7f";
+    unsigned seed = 1;
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        char *text = xstrdup(whole[(unsigned)i % (sizeof(whole) / sizeof(whole[0]))]);
+        size_t length = strlen(text);
+
+        for (int changes = rand_r(&seed) % 3; changes >= 0; changes--)
+            text[(unsigned)rand_r(&seed) % length] =
+                bytes[(unsigned)rand_r(&seed) % (sizeof(bytes) - 1)];
+        if (rand_r(&seed) % 4 == 0)
+            text[(unsigned)rand_r(&seed) % length] = 0;
+        say(text);
+        free(text);
+        assert_true(fake_message_count(alice) <= 1);
+        assert_true(fake.frame_count <= 2);
+        fake_forget_messages(alice);
+        assert_int_equal(alice->state, SESSION_OPEN);
+        if (i % 1000 == 0)
+            callie_pending_expire(alice, UINT64_MAX / 2);
+        fake_forget_messages(alice);
+    }
+}
+
 static void nested_brackets_are_refused(void **state)
 {
     struct buffer text = {0};
@@ -824,6 +862,23 @@ static void users_are_listed(void **state)
                 "[\"alice\",\"bob smith\",\"\\\"carol\\\"\"]");
 }
 
+static void long_lists_have_an_end(void **state)
+{
+    struct buffer members = {0};
+    uint64_t number;
+
+    (void)state;
+    say(CMD("LIST_USERS", ""));
+    number = ((struct callie_state *)alice->protocol_state)->last_number;
+    for (int i = 0; i < 10000; i++)
+        buffer_appendf(&members, "1 %0100d\n", i);
+    protocol_callie.on_member_list(
+        alice, &(struct frame_member_list){
+                   .request = number, .members = buffer_slice(&members), .last = 1});
+    buffer_finish(&members);
+    assert_true(json_is_true(json_member(expect_sys("COMMAND_OK"), "truncated")));
+}
+
 static void a_status_is_set(void **state)
 {
     (void)state;
@@ -984,6 +1039,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(bad_input_names_the_field),
+        TEST(broken_payloads_do_no_harm),
         TEST(nested_brackets_are_refused),
         TEST(other_refusals_have_their_codes),
         TEST(timestamps_have_a_window),
@@ -1012,6 +1068,7 @@ int main(void)
         TEST(others_messages_are_not_ones_own),
         TEST(questions_are_asked_and_fail_in_the_end),
         TEST(users_are_listed),
+        TEST(long_lists_have_an_end),
         TEST(a_status_is_set),
         TEST(messages_come_as_they_were_or_as_a_msg),
         TEST(bodies_are_read),
