@@ -196,13 +196,19 @@ static bool is_plain(struct slice text)
     return true;
 }
 
+/* Such a one needs no answer, whichever way it is sent. */
+static bool is_event(const struct chat_command *command)
+{
+    return command && command->event;
+}
+
 static const char *read_id(struct chat_request *request)
 {
     const struct json_value *value = json_member(request->root, "id");
     struct slice id = json_text(value);
 
     if (value == NULL)
-        return request->event ? NULL : "id is missing";
+        return request->event || is_event(request->command) ? NULL : "id is missing";
     if (json_type(value) != JSON_STRING || id.length == 0 || id.length > CHAT_ID_MAX ||
         !is_plain(id))
         return "id must be a string of 1 to 128 bytes";
@@ -242,6 +248,8 @@ static const char *read_payload(struct chat_request *request)
     const struct json_value *timestamp = json_member(request->root, "timestamp");
     const struct json_value *payload = json_member(request->root, "payload");
 
+    if (request->command == NULL)
+        return NULL;
     if (timestamp && json_type(timestamp) != JSON_NUMBER)
         return "timestamp must be a number";
     if (payload == NULL && !request->command->payload)
@@ -252,18 +260,17 @@ static const char *read_payload(struct chat_request *request)
     return NULL;
 }
 
-/* Reads as much as it can: what is known of a message that is refused stands in the answer. A
-   request without an id is refused whatever else it is. */
+/* Reads as much as it can: what is known of a message that is refused stands in the answer. */
 static const char *read_message(struct chat_request *request, struct json *json,
                                 struct slice message)
 {
-    static const char *(*const steps[])(struct chat_request *) = {read_type, read_id, read_command,
+    static const char *(*const steps[])(struct chat_request *) = {read_type, read_command, read_id,
                                                                   read_payload};
     const char *fault = read_text(request, json, message);
     size_t count = fault ? 0 : sizeof(steps) / sizeof(steps[0]);
 
     for (size_t i = 0; i < count; i++) {
-        const char *next = request->command || i < 3 ? steps[i](request) : NULL;
+        const char *next = steps[i](request);
 
         if (fault == NULL)
             fault = next;

@@ -982,6 +982,10 @@ static void typing_goes_to_the_other_one(void **state)
         "\"payload\":{\"chatId\":\"bob\"}}");
     expect("{\"type\":\"response\",\"timestamp\":0,\"id\":\"t\",\"payloadType\":\"typing\"}");
     assert_int_equal(fake.frame_count, 3);
+    say("{\"type\":\"request\",\"timestamp\":1,\"payloadType\":\"typing\","
+        "\"payload\":{\"chatId\":\"bob\"}}");
+    expect_nothing();
+    assert_int_equal(fake.frame_count, 4);
 }
 
 static void typing_in_a_group_is_answered_by_its_owner(void **state)
