@@ -813,7 +813,7 @@ static void only_its_owner_releases_a_lease(void **state)
     take("r2");
 }
 
-/* ---- the model does as Redis does ---- */
+/* ---- the model does as Redis does; a key stands for itself, as it is written ---- */
 
 static void mirror(const struct engine_world *world, const struct model_commit *made)
 {
@@ -850,12 +850,9 @@ static void turns(struct engine_world *world)
 
 static void compare_hash(const struct model_store *store, const char *key)
 {
-    const char *colon = strchr(key, ':');
-    char *what = colon ? xmemdup0(key, (size_t)(colon - key)) : xstrdup(key);
     char *full = xasprintf("t:{0}:%s", key);
-    struct slice name = colon ? slice_text(colon + 1) : NOBODY;
     size_t count;
-    const struct engine_field *fields = model_store_hash(store, what, name, &count);
+    const struct engine_field *fields = model_store_hash(store, key, NOBODY, &count);
     char digits[24];
 
     snprintf(digits, sizeof(digits), "%zu", count);
@@ -868,18 +865,14 @@ static void compare_hash(const struct model_store *store, const char *key)
         free(field);
         free(value);
     }
-    free(what);
     free(full);
 }
 
 static void compare_stream(const struct model_store *store, const char *key)
 {
-    const char *colon = strchr(key, ':');
-    char *what = colon ? xmemdup0(key, (size_t)(colon - key)) : xstrdup(key);
     char *full = xasprintf("t:{0}:%s", key);
-    struct slice name = colon ? slice_text(colon + 1) : NOBODY;
     size_t count;
-    const struct engine_page_entry *entries = model_store_stream(store, what, name, &count);
+    const struct engine_page_entry *entries = model_store_stream(store, key, NOBODY, &count);
     struct buffer ids = {0};
     char id[NUMBER_TEXT_SIZE];
 
@@ -892,10 +885,9 @@ static void compare_stream(const struct model_store *store, const char *key)
            "local ids = {} for i, e in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do "
            "ids[i] = e[1] end return ids",
            "1", full);
-    number_format(model_store_last_id(store, what, name), id);
+    number_format(model_store_last_id(store, key, NOBODY), id);
     assert_non_null(strstr(ASK("XINFO", "STREAM", full), id));
     buffer_finish(&ids);
-    free(what);
     free(full);
 }
 
@@ -944,8 +936,9 @@ static void compare(const struct engine_world *world)
 
     compared = 0;
     model_store_each_key(world_store(world), compare_key, (void *)(uintptr_t)world_store(world));
-    /* Beside what was compared: state and lease. */
-    snprintf(digits, sizeof(digits), "%zu", compared + 2);
+    /* Beside what was compared: state and lease, and what was said to oneself. */
+    snprintf(digits, sizeof(digits), "%zu",
+             compared + 2 + (strcmp(ASK("EXISTS", "t:{0}:in"), "1") == 0));
     EXPECT(digits, "DBSIZE");
 }
 
@@ -1058,6 +1051,114 @@ static void the_model_does_as_redis_does(void **state)
     world_destroy(&world);
 }
 
+/* ---- the same for conversations ---- */
+
+static void later(struct engine_world *world)
+{
+    model_store_set_time(world_store(world), model_store_time(world_store(world)) + 1);
+}
+
+static void say_post(struct buffer *entry, const char *from, const char *chat)
+{
+    say(entry, &(struct frame){.type = FRAME_CONVERSATION_POST,
+                               .conversation_post = {.from = slice_text(from),
+                                                     .chat = slice_text(chat),
+                                                     .id = slice_text("m"),
+                                                     .retry = 1,
+                                                     .body = slice_text("hi")}});
+}
+
+static void say_mark(struct buffer *entry, const char *from, const char *chat, uint64_t message)
+{
+    say(entry, &(struct frame){.type = FRAME_CONVERSATION_MARK,
+                               .conversation_mark = {.from = slice_text(from),
+                                                     .chat = slice_text(chat),
+                                                     .mark = CONVERSATION_MARK_READ,
+                                                     .message = message}});
+}
+
+static void say_change(struct buffer *entry, uint64_t message, uint64_t change)
+{
+    say(entry, &(struct frame){.type = FRAME_CONVERSATION_CHANGE,
+                               .conversation_change = {.from = slice_text("alice"),
+                                                       .chat = slice_text("bob"),
+                                                       .message = message,
+                                                       .change = change,
+                                                       .body = slice_text("new")}});
+}
+
+static void say_group(struct buffer *entry, uint64_t change, const char *members)
+{
+    say(entry, &(struct frame){.type = FRAME_GROUP_CHANGE,
+                               .group_change = {.from = slice_text("alice"),
+                                                .chat = slice_text("group:g %"),
+                                                .change = change,
+                                                .name = slice_text("name"),
+                                                .members = slice_text(members)}});
+}
+
+static void conversations_are_as_redis_has_them(void **state)
+{
+    static const struct engine_limits limits = {
+        .gateway_death_ms = 15000,
+        .presence_grace_ms = 2000,
+        .mailbox_messages = 100,
+        .mailbox_bytes = 1 << 20,
+        .mailbox_ms = 1 << 30,
+        .user_connections = 4,
+        .window_messages = 2,
+        .window_bytes = 1 << 18,
+        .output_bytes = 1 << 24,
+        .conversation_messages = 2,
+        .group_members = 10,
+        .events = 3,
+    };
+    struct engine_world *world = world_create(&limits, redis_ms() + 1000);
+    struct buffer entry = {0};
+
+    (void)state;
+    world_take(world);
+    turns(world);
+    announce(world, G1, 1, &entry);
+    say_direct(&entry, "bob", "waits");
+    say_connect(&entry, 1, "bob", CONNECTION_FLAG_EVENTS | CONNECTION_FLAG_HIDDEN);
+    say(&entry, &(struct frame){.type = FRAME_EVENTS_FOLLOW,
+                                .events_follow = {.connection = 1, .user = slice_text("bob")}});
+    add(world, G1, 1, &entry);
+    compare(world);
+    for (int i = 0; i < 4; i++) {
+        later(world);
+        say_post(&entry, i % 2 ? "bob" : "alice", i % 2 ? "alice" : "bob");
+        say_change(&entry, 2, CONVERSATION_EDIT);
+        say_mark(&entry, "bob", "alice", 1 + (uint64_t)i);
+        add(world, G1, 2 + (uint64_t)i, &entry);
+        compare(world);
+    }
+    later(world);
+    say_change(&entry, 4, CONVERSATION_DELETE);
+    say_group(&entry, GROUP_CREATE, "bob\ncarol\n");
+    say_post(&entry, "carol", "group:g %");
+    say_mark(&entry, "bob", "group:g %", 1);
+    say(&entry, &(struct frame){.type = FRAME_MESSAGE_SENT,
+                                .message_sent = {.user = slice_text("a:b|c"),
+                                                 .id = slice_text("m"),
+                                                 .chat = slice_text("bob")}});
+    add(world, G1, 6, &entry);
+    compare(world);
+    world_take(world);
+    turns(world);
+    later(world);
+    say_group(&entry, GROUP_REMOVE, "carol\n");
+    add(world, G1, 7, &entry);
+    compare(world);
+    later(world);
+    say_group(&entry, GROUP_DELETE, "");
+    add(world, G1, 8, &entry);
+    compare(world);
+    buffer_finish(&entry);
+    world_destroy(&world);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1089,6 +1190,7 @@ int main(void)
         TEST(a_take_tells_where_to_go_on),
         TEST(only_its_owner_releases_a_lease),
         TEST(the_model_does_as_redis_does),
+        TEST(conversations_are_as_redis_has_them),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
