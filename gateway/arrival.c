@@ -338,6 +338,11 @@ struct slice arrival_body(const struct arrival *arrival)
     return buffer_slice(&arrival->body);
 }
 
+void arrival_forget_body(struct arrival *arrival)
+{
+    buffer_finish(&arrival->body);
+}
+
 void arrival_on_gone(struct arrival *arrival, void (*on_gone)(void *arg), void *arg)
 {
     arrival->on_gone = on_gone;

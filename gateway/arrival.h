@@ -46,6 +46,8 @@ void arrival_address(const struct arrival *, char text[CLIENT_ADDRESS_SIZE]);
 struct slice arrival_rest(const struct arrival *);
 /* The whole body, if it was worth reading; else empty. */
 struct slice arrival_body(const struct arrival *);
+/* It is read and not needed any more, though the answer takes its time. */
+void arrival_forget_body(struct arrival *);
 /* Called instead of an answer when the client is gone, or was answered because its time was up: arg
  * is to be forgotten. */
 void arrival_on_gone(struct arrival *, void (*on_gone)(void *arg), void *arg);

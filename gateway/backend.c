@@ -265,6 +265,7 @@ static void send_message(struct backend *backend, struct arrival *arrival,
     choose_id(call, message);
     frame = frame_of(call, message);
     uplink_send(backend->gateway->uplink, partition, &frame);
+    arrival_forget_body(arrival);
 }
 
 /* The header says the same as id; where both are given they must agree. */
