@@ -127,9 +127,9 @@ def come_and_go(stack, topic, publishing, rounds, disturb):
 @pytest.fixture
 def busy(new_stack):
     stack = new_stack(auth=False, lease_ms=1000, renew_ms=200, heartbeat_ms=200,
-                      history="history.**:100000")
+                      history="history.**:100000", gateways=3)
     topic = "history.busy"
-    publishing = Publishing(stack.connect("publisher"), topic)
+    publishing = Publishing(stack.connect("publisher", gateway=2), topic)
     publishing.await_more(200)
     return stack, topic, publishing
 
@@ -165,10 +165,13 @@ def test_the_seam_while_routers_are_killed(busy):
 
 
 def out_of_step(stack, topic):
-    """Every gateway finds something in its output that it cannot read, and announces itself."""
+    """
+    The readers' gateways find something in their output that they cannot read, and announce
+    themselves. Not the publisher's: answers to requests may be lost by that.
+    """
     key, = stack.redis.command("KEYS", f"*:topic:{topic}")
     prefix = key.split(":topic:")[0]
-    for output in stack.redis.command("KEYS", f"{prefix}:out:*"):
+    for output in stack.redis.command("KEYS", f"{prefix}:out:gateway-[12]-*"):
         for _ in range(20):
             last = stack.redis.command("XINFO", "STREAM", output)
             last = dict(zip(last[::2], last[1::2])) if isinstance(last, list) else last
@@ -195,7 +198,7 @@ def test_a_gateway_out_of_step_makes_up_for_what_it_missed(busy):
     for round_ in range(3):
         publishing.await_more(300)
         out_of_step(stack, topic)
-        wait_until(lambda: all(bad_entries(gateway) > round_ for gateway in stack.gateways),
+        wait_until(lambda: all(bad_entries(gateway) > round_ for gateway in stack.gateways[:2]),
                    "the gateways have seen it")
     publishing.await_more(300)
     total = publishing.finish()
