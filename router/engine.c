@@ -51,6 +51,7 @@ void engine_destroy(struct engine **engine)
     fanout_destroy(*engine);
     pattern_trie_destroy(&(*engine)->pattern_trie);
     recent_destroy(&(*engine)->recent);
+    sent_destroy(*engine);
     forwards_destroy(&(*engine)->forwards, (*engine)->deployment->partitions);
     buffer_finish(&(*engine)->delivered);
     buffer_finish(&(*engine)->entry);
@@ -327,7 +328,7 @@ static void on_message_sent(struct engine *engine, struct gateway *gateway,
                             const struct frame *frame)
 {
     (void)gateway;
-    signals_on_sent(engine, &frame->message_sent);
+    sent_add(engine, &frame->message_sent);
 }
 
 static void on_conversation_post(struct engine *engine, struct gateway *gateway,
@@ -556,6 +557,7 @@ size_t engine_finish(struct engine *engine)
     claims_expire(engine);
     history_finish(engine);
     recent_finish(engine);
+    sent_finish(engine);
     gateways_finish(engine);
     forward_finish(engine);
     engine->first_commit = false;

@@ -54,7 +54,12 @@ void signals_on_send(struct engine *, const struct frame_signal_send *);
 void signals_on_conversation(struct engine *, struct gateway *,
                              const struct frame_conversation_signal *);
 void signals_on_forwarded(struct engine *, const struct frame_signal_forwarded *);
-void signals_on_sent(struct engine *, const struct frame_message_sent *);
+
+/* ---- sent.c ---- */
+/* Written at the end of the commit. */
+void sent_add(struct engine *, const struct frame_message_sent *);
+void sent_finish(struct engine *);
+void sent_destroy(struct engine *);
 
 /* ---- groups.c ---- */
 void groups_on_change(struct engine *, struct gateway *, const struct frame_group_change *);

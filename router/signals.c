@@ -1,12 +1,9 @@
 /*
  * What is never kept: signals to the connections that are there now (typing, what a group's members
- * are told, what a protocol passes on). And where a user's messages went. See events.h.
+ * are told, what a protocol passes on). See events.h.
  */
 #include "router/conversation.h"
 #include "router/events.h"
-
-/* Entries of `sent:<user>`. */
-#define SENT_KEPT 1000
 
 static void say_signal(const struct user *user, struct frame_signal_delivery signal)
 {
@@ -136,19 +133,4 @@ void signals_on_forwarded(struct engine *engine, const struct frame_signal_forwa
                                                         .content = signal->content,
                                                         .body = signal->body});
     }
-}
-
-/* ---- where messages went ---- */
-
-void signals_on_sent(struct engine *engine, const struct frame_message_sent *sent)
-{
-    struct effects *effects = engine->effects;
-
-    effects_open(effects, EFFECT_XADD_CAPPED, effects_key(effects, "sent", sent->user), 6);
-    effects_u64(effects, SENT_KEPT);
-    effects_number(effects, engine_next_number(engine));
-    effects_text(effects, slice_text("id"));
-    effects_text(effects, sent->id);
-    effects_text(effects, slice_text("chat"));
-    effects_text(effects, sent->chat);
 }

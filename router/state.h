@@ -251,6 +251,7 @@ struct engine {
     uint64_t history_floor, history_birth; /* epochs: of the last roll-back, of new ones */
     uint64_t history_bytes;
     struct recent *recent;
+    struct sent *sent; /* hash by user: sent.c */
     struct forwards *forwards;
     struct user_list remembered; /* users with a seen number */
     size_t pending_count;

@@ -625,14 +625,32 @@ static void where_messages_went_is_remembered(void **state)
     const struct engine_page_entry *entries;
 
     (void)state;
-    for (int i = 0; i < 1005; i++)
-        SAY(G1, MESSAGE_SENT, message_sent, .user = T("alice"), .id = T(i == 4 ? "gone" : "m"),
-            .chat = T("bob"));
-    turn();
+    for (int i = 0; i < 1005; i++) {
+        SAY(G1, MESSAGE_SENT, message_sent, .user = T("alice"), .id = T("m"), .chat = T("bob"));
+        SAY(G1, MESSAGE_SENT, message_sent, .user = T("alice"), .id = T("n"), .chat = T("carol"));
+        turn();
+    }
     entries = model_store_stream(world_store(world), "sent", T("alice"), &count);
     assert_int_equal(count, 1000);
-    assert_true(slice_is(model_entry_field(&entries[0], "id"), "m"));
-    assert_true(slice_is(model_entry_field(&entries[0], "chat"), "bob"));
+    assert_true(slice_is(model_entry_field(&entries[0], "m"), "bob"));
+    assert_true(slice_is(model_entry_field(&entries[0], "n"), "carol"));
+}
+
+/* As many as one script can unpack go into one entry. */
+static void many_messages_of_a_commit_are_remembered(void **state)
+{
+    const struct engine_page_entry *entries;
+    size_t count, pairs = 0;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        SAY(G1, MESSAGE_SENT, message_sent, .user = T("alice"), .id = T("m"), .chat = T("bob"));
+    turn();
+    entries = model_store_stream(world_store(world), "sent", T("alice"), &count);
+    assert_int_equal(count, 5);
+    for (size_t i = 0; i < count; i++)
+        pairs += entries[i].field_count;
+    assert_true(pairs >= 5);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -664,6 +682,7 @@ int main(void)
         TEST(all_at_once_in_one_batch),
         TEST(signals_reach_those_who_are_there),
         TEST(where_messages_went_is_remembered),
+        TEST(many_messages_of_a_commit_are_remembered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
