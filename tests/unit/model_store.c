@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-#define ARGUMENTS_MAX 64
+#define ARGUMENTS_MAX 512
 
 enum model_kind { MODEL_HASH, MODEL_STREAM, MODEL_SCORES };
 
