@@ -140,12 +140,19 @@ static void append_protocols(struct gateway *gateway, struct buffer *body)
     }
 }
 
-static int metrics_page(struct gateway *gateway, struct buffer *body)
+void http_append_metrics(void *arg, struct buffer *body)
 {
+    struct gateway *gateway = arg;
+
     gateway_refresh_metrics(gateway);
     metrics_text(body, gateway->name, gateway_metrics, GATEWAY_METRICS);
     histograms_text(body, gateway->name, gateway_histograms, GATEWAY_HISTOGRAMS);
     append_protocols(gateway, body);
+}
+
+static int metrics_page(struct gateway *gateway, struct buffer *body)
+{
+    http_append_metrics(gateway, body);
     return 200;
 }
 

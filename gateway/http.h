@@ -19,4 +19,7 @@ void http_respond(struct buffer *out, int status, struct slice body);
 /* Appends a 405 that says what is allowed: "POST". */
 void http_refuse_method(struct buffer *out, const char *allowed);
 
+/* Appends the page of /metrics; arg: the gateway. */
+void http_append_metrics(void *arg, struct buffer *body);
+
 #endif

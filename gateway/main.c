@@ -2,6 +2,7 @@
  * The gateway process: its modules in order, and the same backwards.
  */
 #include "common/log.h"
+#include "common/metrics_listener.h"
 #include "common/process.h"
 #include "common/uid.h"
 #include "gateway/backend.h"
@@ -10,6 +11,7 @@
 #include "gateway/downlink.h"
 #include "gateway/extensions.h"
 #include "gateway/gateway.h"
+#include "gateway/http.h"
 #include "gateway/history.h"
 #include "gateway/listener.h"
 #include "gateway/query.h"
@@ -36,6 +38,7 @@ struct program {
     struct gateway gateway;
     uv_prepare_t turn_end;
     struct metrics_reporter *reporter;
+    struct metrics_listener *metrics;
 };
 
 /* The end of each loop turn: everything that was said in it goes out, in one write each. */
@@ -141,6 +144,13 @@ static int on_ready(struct process *process, struct buffer *error)
     program->reporter = metrics_reporter_create(gateway->loop, gateway->bus, &gateway->deployment,
                                                 "gateway", gateway->name, gateway_metrics,
                                                 GATEWAY_METRICS, refresh_metrics, gateway);
+    if (gateway->settings.gateway_metrics_listen[0] != '\0') {
+        program->metrics =
+            metrics_listener_create(gateway->loop, gateway->settings.gateway_metrics_listen,
+                                    http_append_metrics, gateway, error);
+        if (program->metrics == NULL)
+            return -1;
+    }
     if (listener_start(gateway->listener, error) < 0)
         return -1;
     if (listener_tls_address(gateway->listener) != NULL)
@@ -194,6 +204,7 @@ static void on_finish(struct process *process)
     struct program *program = (struct program *)process;
     struct gateway *gateway = &program->gateway;
 
+    metrics_listener_destroy(&program->metrics);
     metrics_reporter_destroy(&program->reporter);
     listener_end(gateway->listener);
     backend_destroy(&gateway->backend);

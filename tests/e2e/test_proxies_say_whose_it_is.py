@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from authority import Authority
-from harness import Process, free_port, http_through_proxy
+from harness import Process, free_port, http, http_through_proxy
 from waiting import PATIENCE, wait_until
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -60,6 +60,16 @@ def test_the_address_of_the_header_counts(proxied, header, address):
     status, text = http_through_proxy(proxied.gateways[0].address, "/ws", header)
     assert status == 426, text
     wait_until(lambda: is_logged(proxied, address), "the log names it")
+
+
+def test_metrics_have_a_port_of_their_own(new_stack):
+    port = free_port()
+    stack = new_stack(auth=False, gateways=1, proxy_protocol="on",
+                      gateway_metrics_listen=f"127.0.0.1:{port}")
+    status, text = http("GET", f"http://127.0.0.1:{port}/metrics")
+    assert status == 200 and "tls_connections" in text
+    assert http("GET", f"http://127.0.0.1:{port}/healthz")[0] == 200
+    assert http("GET", f"http://{stack.gateways[0].address}/metrics")[0] == 0
 
 
 def test_forwarded_headers_count_no_more(proxied):
