@@ -34,6 +34,7 @@ struct signing_keys {
     struct signing_key keys[SIGNING_KEYS_MAX];
     size_t count;
     struct timespec changed; /* the directory, when it was read */
+    bool settled;            /* that was long enough ago for another change to have another time */
 };
 
 /* ---- one key -----------------------------------------------------------------------------------
@@ -260,6 +261,7 @@ static int load_directory(struct signing_keys *keys, struct buffer *error)
     int result = 0, count;
 
     keys->changed = time_of_directory(keys);
+    keys->settled = keys->changed.tv_sec + 1 < time(NULL);
     count = scandir(keys->directory, &entries, is_key_file, alphasort);
     if (count < 0) {
         result = -errno;
@@ -439,7 +441,7 @@ int signing_keys_refresh(struct signing_keys *keys, struct buffer *error)
     int result;
     bool same;
 
-    if (now.tv_sec == keys->changed.tv_sec && now.tv_nsec == keys->changed.tv_nsec)
+    if (keys->settled && now.tv_sec == keys->changed.tv_sec && now.tv_nsec == keys->changed.tv_nsec)
         return 0;
     result = load_directory(&read, error);
     if (result == 0 && read.count == 0) {
@@ -449,6 +451,7 @@ int signing_keys_refresh(struct signing_keys *keys, struct buffer *error)
     if (result < 0) {
         forget_keys(&read);
         keys->changed = now; /* said once */
+        keys->settled = true;
         return result;
     }
     same = are_same(keys, &read);
