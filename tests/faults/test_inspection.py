@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from frames import FRAMES
 from harness import Redis as RedisProcess
 from inspection import CHECKS, Snapshot, connections_are, no_mail_waits, problems_of
 from resp import Redis
@@ -27,8 +28,15 @@ def text(value):
     return bytes([0xa0 | len(value)]) + value
 
 
-DELIVERY = (b"\x9f\xcc\xd2\x91\x05\x92\x01\x02" + text(b"alice") + text(b"bob") + text(b"") +
-            text(b"m1") + b"\x00\x00\x00\x00\x03\x00\xc4\x01x\xc4\x00")
+def delivery():
+    """A message on its way, with all fields that the frame has now."""
+    id, fields = next((id, fields) for id, (name, fields) in FRAMES.items()
+                      if name == "MESSAGE_DELIVERY")
+    values = {"connections": b"\x91\x05", "number": b"\x92\x01\x02", "id": text(b"m1"),
+              "from": text(b"alice"), "to": text(b"bob"), "chat": text(b""),
+              "body": b"\xc4\x01x", "metadata": b"\xc4\x00"}
+    return (b"\xdc" + (len(fields) + 1).to_bytes(2, "big") + b"\xcc" + bytes([id]) +
+            b"".join(values.get(field, b"\x00") for field in fields))
 
 
 def out(*commits, extra=b""):
@@ -142,7 +150,7 @@ PLANTED = {
         keep(0, "out", GATEWAY, value=[[b"9-1", [b"e", head(9, 0)]]]),
     "outputs_are_chained: garbage":
         keep(0, "out", GATEWAY, value=[[b"9-1048576", [b"e", b"\x93\xcc"]]]),
-    "outputs_are_confirmed": keep(0, "out", GATEWAY, value=out(5, extra=DELIVERY)),
+    "outputs_are_confirmed": keep(0, "out", GATEWAY, value=out(5, extra=delivery())),
     "outputs_are_confirmed: not trimmed":
         keep(0, "out", GATEWAY, value=[[b"8-%d" % (n << 20), [b"e", head(8, n - 1)]]
                                        for n in range(1, 60)]),
