@@ -195,11 +195,17 @@ def test_a_gateway_out_of_step_makes_up_for_what_it_missed(busy):
         follow(reader, [topic], history=10)
     for reader in readers[2:]:
         reader.subscribe(topic)
-    for round_ in range(3):
-        publishing.await_more(300)
+    # The second time soon after the first: announcements are half a second apart, and what is
+    # published meanwhile is missed.
+    for time in range(6):
+        if time % 2 == 0:
+            publishing.await_more(300)
         out_of_step(stack, topic)
-        wait_until(lambda: all(bad_entries(gateway) > round_ for gateway in stack.gateways[:2]),
+        wait_until(lambda: all(bad_entries(gateway) > time for gateway in stack.gateways[:2]),
                    "the gateways have seen it")
+        before = [len(places(reader)) for reader in readers]
+        wait_until(lambda: all(len(places(reader)) > count
+                               for reader, count in zip(readers, before)), "more comes")
     publishing.await_more(300)
     total = publishing.finish()
     for reader in readers:
