@@ -86,8 +86,6 @@ static int on_start(struct process *process, struct buffer *error)
     struct program *program = (struct program *)process;
     struct gateway *gateway = &program->gateway;
 
-    if (check_settings(&process->settings, error) < 0)
-        return -1;
     gateway->loop = &process->loop;
     gateway->settings = process->settings;
     gateway->bus = process->bus;
@@ -107,6 +105,8 @@ static int on_start(struct process *process, struct buffer *error)
     gateway->rate_users = rate_users_create();
     gateway->backend = backend_create(gateway, error);
     if (gateway->backend == NULL)
+        return -1;
+    if (check_settings(&process->settings, error) < 0)
         return -1;
     gateway->listener = listener_create(gateway, error);
     return gateway->listener != NULL ? 0 : -1;

@@ -40,6 +40,7 @@ def last_words(process, environment, *arguments):
     ("auth", "TRUNKLINE_TOKEN_TTL", "1h"),
     ("router", "TRUNKLINE_LEASE_MS", "-5"),
     ("gateway", "TRUNKLINE_RATE_LIMITS", "maybe"),
+    ("gateway", "TRUNKLINE_CALLIE_OFFLINE", "keep"),
     ("gateway", "TRUNKLINE_REDIS", "http://127.0.0.1"),
     ("router", "TRUNKLINE_REDIS", "redis://127.0.0.1:port"),
     ("router", "TRUNKLINE_LOG", "loud"),
