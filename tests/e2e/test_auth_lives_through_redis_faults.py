@@ -43,12 +43,15 @@ def test_without_redis_it_waits(alone):
 
 def test_the_key_is_made_once_and_private(alone):
     directory = os.path.join(alone.directory, "keys")
-    name, = os.listdir(directory)
+    name, = [name for name in os.listdir(directory) if name.endswith(".pem")]
+    files = sorted([name, "box.key"])  # of signatures, and of passwords on the bus
+    assert sorted(os.listdir(directory)) == files
     assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
-    assert stat.S_IMODE(os.stat(os.path.join(directory, name)).st_mode) == 0o600
+    for file in files:
+        assert stat.S_IMODE(os.stat(os.path.join(directory, file)).st_mode) == 0o600
     keys = alone.auth.get("/.well-known/jwks.json")
     alone.auth.stop()
     alone.start_auth()
     assert alone.auth.get("/.well-known/jwks.json") == keys
-    assert os.listdir(directory) == [name]
+    assert sorted(os.listdir(directory)) == files
     assert [key["kid"] for key in keys[1]["keys"]] == list(published(alone))
