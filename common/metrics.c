@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define REPORT_MS 2000
@@ -42,19 +43,54 @@ void metrics_append_label(struct buffer *out, const char *value)
     }
 }
 
+/* A metric's name without its label. */
+static struct slice base_of(const struct metric *metric)
+{
+    return slice_of(metric->name, strcspn(metric->name, "/"));
+}
+
+static void append_heading(struct buffer *out, const struct metric *metric, struct slice base)
+{
+    const char *total = metric->gauge ? "" : "_total";
+
+    buffer_appendf(out, "# HELP trunkline_%.*s%s %s\n", (int)base.length, base.data, total,
+                   metric->help);
+    buffer_appendf(out, "# TYPE trunkline_%.*s%s %s\n", (int)base.length, base.data, total,
+                   metric->gauge ? "gauge" : "counter");
+}
+
+/* "/reason/error" */
+static void append_own_label(struct buffer *out, const char *label)
+{
+    int length = (int)strcspn(label + 1, "/");
+
+    buffer_appendf(out, "\",%.*s=\"", length, label + 1);
+    metrics_append_label(out, label + 1 + length + 1);
+}
+
+static void append_value(struct buffer *out, const char *process, const struct metric *metric,
+                         struct slice base)
+{
+    buffer_appendf(out, "trunkline_%.*s%s{process=\"", (int)base.length, base.data,
+                   metric->gauge ? "" : "_total");
+    metrics_append_label(out, process);
+    if (metric->name[base.length])
+        append_own_label(out, metric->name + base.length);
+    buffer_appendf(out, "\"} %" PRIu64 "\n", metric->value);
+}
+
 void metrics_text(struct buffer *out, const char *process, const struct metric *metrics,
                   size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct metric *metric = &metrics[i];
-        const char *total = metric->gauge ? "" : "_total";
+    struct slice last = {0};
 
-        buffer_appendf(out, "# HELP trunkline_%s%s %s\n", metric->name, total, metric->help);
-        buffer_appendf(out, "# TYPE trunkline_%s%s %s\n", metric->name, total,
-                       metric->gauge ? "gauge" : "counter");
-        buffer_appendf(out, "trunkline_%s%s{process=\"", metric->name, total);
-        metrics_append_label(out, process);
-        buffer_appendf(out, "\"} %" PRIu64 "\n", metric->value);
+    for (const struct metric *metric = metrics; metric < metrics + count; metric++) {
+        struct slice base = base_of(metric);
+
+        if (!slice_equal(base, last))
+            append_heading(out, metric, base);
+        last = base;
+        append_value(out, process, metric, base);
     }
 }
 

@@ -13,7 +13,10 @@
 #include <stdint.h>
 
 struct metric {
-    const char *name; /* "frames_in": trunkline_frames_in_total, a gauge's without _total */
+    /* "frames_in": trunkline_frames_in_total, a gauge's without _total; "rejections/reason/error":
+     * trunkline_rejections_total{reason="error"}. Those that share a name follow each other; the
+     * first one's help counts. */
+    const char *name;
     const char *help;
     bool gauge;
     uint64_t value;

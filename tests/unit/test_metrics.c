@@ -55,6 +55,21 @@ static void test_a_name_cannot_break_the_text(void **state)
                 "trunkline_x_total{process=\"a\\\"} 7\\n\\\\\"} 1\n");
 }
 
+static void test_a_name_may_have_several_values(void **state)
+{
+    const struct metric metrics[] = {
+        {.name = "no/why/late", .help = "h", .value = 1},
+        {.name = "no/why/full", .help = "", .value = 2},
+    };
+
+    (void)state;
+    assert_text("g", metrics, 2,
+                "# HELP trunkline_no_total h\n"
+                "# TYPE trunkline_no_total counter\n"
+                "trunkline_no_total{process=\"g\",why=\"late\"} 1\n"
+                "trunkline_no_total{process=\"g\",why=\"full\"} 2\n");
+}
+
 static struct {
     struct test_loop loop;
     struct bus *bus;
@@ -175,6 +190,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_for_prometheus),
         cmocka_unit_test(test_a_name_cannot_break_the_text),
+        cmocka_unit_test(test_a_name_may_have_several_values),
         cmocka_unit_test(test_the_hash_of_a_process),
         cmocka_unit_test(test_no_report_while_redis_is_away),
     };
