@@ -412,15 +412,6 @@ void backend_on_conversation_reply(struct backend *backend,
     }
 }
 
-void backend_on_refused(struct backend *backend, const struct frame_request_refused *reply)
-{
-    struct backend_call *call = backend_find(backend, reply->request);
-    bool known = reply->code >= 400 && reply->code < 500;
-
-    if (call)
-        backend_fail(call, known ? (int)reply->code : 503, "the request was refused");
-}
-
 /* ---- routes ---- */
 
 static const struct route {

@@ -34,7 +34,6 @@ void backend_begin(struct backend *, struct arrival *);
 void backend_on_direct_reply(struct backend *, const struct frame_direct_reply *);
 void backend_on_publish_reply(struct backend *, const struct frame_publish_reply *);
 void backend_on_conversation_reply(struct backend *, const struct frame_conversation_reply *);
-void backend_on_refused(struct backend *, const struct frame_request_refused *);
 
 /* ---- for its own files ---- */
 

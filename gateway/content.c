@@ -104,27 +104,6 @@ void content_of_object(const struct json *json, const struct json_value *object,
     content->other = buffer_slice(part_buffer());
 }
 
-static bool has_member(const struct json *json, const struct json_value *object, struct slice name)
-{
-    struct json_pair pair = json_first_pair(json, object);
-
-    while (pair.value && !slice_equal(pair.name, name))
-        pair = json_next_pair(json, &pair);
-    return pair.value != NULL;
-}
-
-void content_spread(const struct json *json, const struct json_value *object, const char *name,
-                    struct content *content)
-{
-    struct json_pair pair;
-
-    for (pair = json_first_pair(json, json_member(object, name)); pair.value;
-         pair = json_next_pair(json, &pair))
-        if (!has_member(json, object, pair.name))
-            append_member(part_buffer(), pair.name, pair.raw);
-    content->other = buffer_slice(part_buffer());
-}
-
 void content_of_payload(struct slice body, const char *text_name, const char *attachments_name,
                         struct content *content)
 {

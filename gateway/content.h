@@ -33,10 +33,6 @@ void content_read(uint64_t protocol, uint64_t kind, struct slice body, struct co
  */
 void content_of_object(const struct json *, const struct json_value *object, const char *text_name,
                        const char *attachments_name, const char *const *skip, struct content *);
-/* Behind it: the members of the object's member of that name are other fields, too, but those whose
- * names the object has itself (name among skip). */
-void content_spread(const struct json *, const struct json_value *object, const char *name,
-                    struct content *);
 /* Likewise of a body that may be any JSON: an object as above, a string is text, anything else is a
  * member "payload" of other. */
 void content_of_payload(struct slice body, const char *text_name, const char *attachments_name,

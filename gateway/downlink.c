@@ -129,18 +129,6 @@ static void on_presence(struct gateway *gateway, uint32_t partition, const struc
     topics_on_presence(gateway->topics, partition, &frame->presence_state);
 }
 
-static void on_request_refused(struct gateway *gateway, uint32_t partition,
-                               const struct frame *frame)
-{
-    struct session *session = session_find(gateway->sessions, frame->request_refused.connection);
-
-    (void)partition;
-    if (frame->request_refused.connection == BACKEND_CONNECTION)
-        backend_on_refused(gateway->backend, &frame->request_refused);
-    else if (session && session->protocol->on_request_refused)
-        session->protocol->on_request_refused(session, &frame->request_refused);
-}
-
 static void on_connection_refused(struct gateway *gateway, uint32_t partition,
                                   const struct frame *frame)
 {
@@ -241,7 +229,6 @@ static const struct handler {
     {FRAME_SUBSCRIPTION_SYNCED, true, on_synced},
     {FRAME_TOPIC_MARK, true, on_topic_mark},
     {FRAME_PRESENCE_STATE, true, on_presence},
-    {FRAME_REQUEST_REFUSED, true, on_request_refused},
     {FRAME_CONNECTION_REFUSED, true, on_connection_refused},
     {FRAME_EVENTS_FOLLOWED, true, on_events_followed},
     {FRAME_MEMBER_CHANGED, true, on_member_changed},

@@ -117,7 +117,7 @@ static void end_query(struct resume *resume)
     resume->histories->open--;
 }
 
-void history_end(struct subscription *subscription)
+static void end_resume(struct subscription *subscription)
 {
     struct resume *resume = subscription->resume;
 
@@ -135,7 +135,7 @@ void history_drop(struct subscription *subscription)
 {
     if (subscription->resume)
         subscription->resume->done = NULL;
-    history_end(subscription);
+    end_resume(subscription);
 }
 
 /* Everything up to its position has been sent: what is above comes live. */
@@ -144,7 +144,7 @@ static void go_live(struct resume *resume)
     struct subscription *subscription = resume->subscription;
     uint64_t position = resume->position;
 
-    history_end(subscription);
+    end_resume(subscription);
     subscription->above = position > subscription->key.target->offset ? position : 0;
     topic_index_settle(subscription);
 }
@@ -155,7 +155,7 @@ static void give_up(struct resume *resume, const char *why)
 
     log_debug("session %" PRIu64 ": history: %s", session->id, why);
     session_close(session, SESSION_CLOSE_RESTART, "messages may have been missed");
-    history_end(resume->subscription);
+    end_resume(resume->subscription);
 }
 
 void history_hold(struct histories *histories, struct subscription *subscription,
@@ -174,7 +174,7 @@ void history_hold(struct histories *histories, struct subscription *subscription
         held = before->held;
     else if (subscription->in_force && target->epoch)
         held = target->offset > subscription->above ? target->offset : subscription->above;
-    history_end(subscription);
+    end_resume(subscription);
     subscription->above = 0;
     resume = resume_create(histories, subscription);
     resume->wish = *wish;
@@ -470,8 +470,8 @@ void history_go(struct histories *histories, struct subscription *subscription)
         ask_page(resume);
 }
 
-void history_resume(struct histories *histories, struct subscription *subscription, uint64_t has,
-                    uint64_t offset)
+static void begin_resume(struct histories *histories, struct subscription *subscription,
+                         uint64_t has, uint64_t offset)
 {
     struct resume *resume;
 
@@ -492,7 +492,7 @@ static void resume_all(struct histories *histories, const struct target *target,
 {
     for (size_t i = target->count; i-- > 0;)
         if (target->receivers[i].subscription->in_force)
-            history_resume(histories, target->receivers[i].subscription, target->offset, offset);
+            begin_resume(histories, target->receivers[i].subscription, target->offset, offset);
 }
 
 /* Offsets mean something else from now on. missed: what came in between is not known. */

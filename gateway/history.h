@@ -30,10 +30,7 @@ void history_ask(struct histories *, struct subscription *,
 bool history_answer_of(const struct subscription *, struct history_answer *);
 /* Its Status has gone out: what is missed may follow. */
 void history_go(struct histories *, struct subscription *);
-/* It goes on from what it has, if that is less than offset. */
-void history_resume(struct histories *, struct subscription *, uint64_t has, uint64_t offset);
-/* The subscription begins anew, or (dropped: nobody is told) ends. */
-void history_end(struct subscription *);
+/* The subscription ends. */
 void history_drop(struct subscription *);
 
 /* A message of the target's topic is about to be fanned out. */

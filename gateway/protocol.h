@@ -42,7 +42,6 @@ struct protocol {
     /* Answers to this session's requests; NULL of those that it never sends. */
     void (*on_direct_reply)(struct session *, const struct frame_direct_reply *);
     void (*on_publish_reply)(struct session *, const struct frame_publish_reply *);
-    void (*on_request_refused)(struct session *, const struct frame_request_refused *);
     void (*on_conversation_reply)(struct session *, const struct frame_conversation_reply *);
     void (*on_events_followed)(struct session *, const struct frame_events_followed *);
     /* An event has been handed over, just now. */

@@ -41,8 +41,6 @@ void follow_resume(struct engine *, struct connection *, uint64_t event);
 void follow_on_closed(struct engine *, struct connection *);
 /* One of another kind has come, which takes what waits in the mailbox. */
 void follow_stop_draining(struct engine *, struct user *);
-/* His mailbox is on its way into dialogs: what happens to him waits until it is there. */
-bool follow_is_draining(const struct user *);
 void follow_on_written(struct engine *, struct gateway *, struct number number);
 /* The user's newest event: sent to those who are live. */
 void follow_on_event(struct engine *, struct user *, const struct frame_conversation_event *);

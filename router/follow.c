@@ -203,11 +203,6 @@ void follow_stop_draining(struct engine *engine, struct user *user)
         end_drain(engine, user);
 }
 
-bool follow_is_draining(const struct user *user)
-{
-    return user->draining;
-}
-
 /* A message of a conversation is in its log already: it becomes the event that it would have been.
  */
 static void drain_copy(struct engine *engine, struct user *user, const struct message *message)

@@ -237,7 +237,8 @@ void gateway_start_over(struct engine *engine, struct gateway *gateway,
 
 /* ---- the end of a gateway ---- */
 
-void gateway_remove(struct engine *engine, struct gateway *gateway)
+/* Forgets it in memory; its connections must be gone. */
+static void remove_gateway(struct engine *engine, struct gateway *gateway)
 {
     claims_forget_gateway(engine, gateway);
     slots_forget_gateway(gateway);
@@ -311,7 +312,7 @@ void gateway_bury(struct engine *engine, struct gateway *gateway, bool left)
         engine->counters.gateways_buried++;
         effects_open(engine->effects, EFFECT_DEL, effects_key(engine->effects, "out", id), 0);
     }
-    gateway_remove(engine, gateway);
+    remove_gateway(engine, gateway);
 }
 
 static uint64_t silent_since(const struct engine *engine, const struct gateway *gateway)
@@ -471,7 +472,7 @@ void gateways_destroy(struct engine *engine)
         fanout_forget_gateway(engine, gateway);
         rooms_forget_gateway(engine, gateway);
         presence_forget_gateway(engine, gateway);
-        gateway_remove(engine, gateway);
+        remove_gateway(engine, gateway);
     }
     HASH_ITER(hh, engine->sources, source, next_source)
     source_remove(&engine->sources, source);

@@ -304,8 +304,6 @@ uint32_t engine_key(struct engine *, uint32_t *cached, const char *what);
 /* ---- gateways.c ---- */
 struct gateway *gateway_find(struct engine *, struct slice id);
 struct gateway *gateway_add(struct engine *, struct slice id);
-/* Forgets it in memory; its connections must be gone. */
-void gateway_remove(struct engine *, struct gateway *);
 void gateway_record(struct gateway *, struct number entry, uint64_t connection, struct message *,
                     size_t bytes);
 /* Puts a frame into the entry that this commit writes for it. */

@@ -194,17 +194,6 @@ static void on_publish_reply(struct session *session, const struct frame_publish
     (void)session, (void)reply;
 }
 
-static void on_request_refused(struct session *session, const struct frame_request_refused *reply)
-{
-    struct callie_pending *pending = callie_pending_find(session, reply->request);
-
-    if (pending == NULL)
-        return;
-    callie_unavailable(session, pending->payload_id,
-                       pending->kind != CALLIE_DIRECT && pending->kind != CALLIE_POST);
-    callie_pending_done(session, pending);
-}
-
 struct outcome {
     const char *code; /* NULL: nothing is said */
     const char *description;
@@ -290,7 +279,6 @@ const struct protocol protocol_callie = {
     .on_binary = callie_on_binary,
     .on_direct_reply = on_direct_reply,
     .on_publish_reply = on_publish_reply,
-    .on_request_refused = on_request_refused,
     .on_conversation_reply = on_conversation_reply,
     .on_message_status = on_message_status,
     .on_member_list = callie_on_member_list,

@@ -210,30 +210,6 @@ static void on_conversation_reply(struct session *session,
         chat_end_failed(session, open, CHAT_INTERNAL, "the service could not do this");
 }
 
-static void on_request_refused(struct session *session, const struct frame_request_refused *reply)
-{
-    static const struct {
-        enum chat_code code;
-        const char *message;
-    } reasons[] = {
-        {CHAT_BAD_REQUEST, "the request was refused"},
-        {CHAT_FORBIDDEN, "this is not permitted"},
-        {CHAT_NOT_FOUND, "there is no such chat or message"},
-        {CHAT_CONFLICT, "this cannot be done as things are"},
-        {CHAT_RATE_LIMITED, "too many requests"},
-        {CHAT_UNAVAILABLE, "the service cannot take this now"},
-        {CHAT_INTERNAL, "the service could not do this"},
-    };
-    struct chat_state *state = session->protocol_state;
-    struct chat_open *open = chat_open_find(&state->open, reply->request);
-    size_t i = 0;
-
-    while (reasons[i].code != CHAT_INTERNAL && reasons[i].code != reply->code)
-        i++;
-    if (open)
-        chat_end_failed(session, open, reasons[i].code, reasons[i].message);
-}
-
 static void append_followed(struct buffer *out, const struct frame_events_followed *followed)
 {
     buffer_append_text(out, "{\"lastEventId\":");
@@ -282,7 +258,6 @@ const struct protocol protocol_chat = {
     .open = on_open,
     .on_text = chat_on_text,
     .on_binary = chat_on_binary,
-    .on_request_refused = on_request_refused,
     .on_conversation_reply = on_conversation_reply,
     .on_events_followed = on_events_followed,
     .on_event = chat_on_event,

@@ -194,13 +194,6 @@ static void on_publish_reply(struct session *session, const struct frame_publish
     send_sent(session, reply->request, reply->id, slice_text(everybody ? "*" : ""), "delivered");
 }
 
-static void on_request_refused(struct session *session, const struct frame_request_refused *reply)
-{
-    enum messaging_code code = (enum messaging_code)reply->code;
-
-    send_error(session, reply->request, reply->id, code, "the message was refused");
-}
-
 static const struct message_batch batch = {"{\"messages\":[", ",", "]}", 256};
 
 const struct protocol protocol_messaging = {
@@ -214,7 +207,6 @@ const struct protocol protocol_messaging = {
     .on_binary = messaging_on_binary,
     .on_direct_reply = on_direct_reply,
     .on_publish_reply = on_publish_reply,
-    .on_request_refused = on_request_refused,
     .on_subscribed = messaging_on_subscribed,
     .read_content = messaging_read_content,
     .encode_delivery = messaging_encode_delivery,

@@ -232,33 +232,6 @@ static void on_direct_reply(struct session *session, const struct frame_direct_r
     session_send_text(session, buffer_slice(out));
 }
 
-static void on_request_refused(struct session *session, const struct frame_request_refused *reply)
-{
-    static const struct {
-        enum realtime_code code;
-        const char *message;
-    } reasons[] = {
-        {REALTIME_BAD_REQUEST, "the request was refused"},
-        {REALTIME_FORBIDDEN, "this is not permitted"},
-        {REALTIME_NOT_FOUND, "there is no such thing"},
-        {REALTIME_RATE_LIMITED, "too many requests"},
-        {REALTIME_UNAVAILABLE, "the service cannot take this now"},
-        {REALTIME_INTERNAL, "the service could not do this"},
-    };
-    struct buffer details = {0};
-    size_t i = 0;
-
-    realtime_forget_binary(session, reply->request);
-    while (reasons[i].code != REALTIME_INTERNAL && reasons[i].code != reply->code)
-        i++;
-    buffer_append_text(&details, "{\"message_id\":");
-    buffer_append_json_string(&details, reply->id);
-    buffer_append_byte(&details, '}');
-    realtime_error(session, id_for(reply->request, reply->id), reasons[i].code, reasons[i].message,
-                   buffer_slice(&details));
-    buffer_finish(&details);
-}
-
 const struct protocol protocol_realtime = {
     .name = "realtime",
     .endpoint = "/ws",
@@ -270,7 +243,6 @@ const struct protocol protocol_realtime = {
     .on_binary = realtime_on_binary,
     .on_direct_reply = on_direct_reply,
     .on_publish_reply = on_publish_reply,
-    .on_request_refused = on_request_refused,
     .on_subscribed = realtime_on_subscribed,
     .read_content = realtime_read_content,
     .encode_delivery = realtime_encode_delivery,

@@ -91,7 +91,6 @@ struct realtime_content {
     const char *id_prefix; /* of an id when the client has given none */
 };
 #define REALTIME_ID_SIZE 48
-uint64_t realtime_next_request(const struct realtime_request *, uint64_t reply);
 /* The client's own id, or a new one in text: "broadcast_<ulid>". */
 struct slice realtime_choose_id(const struct realtime_request *, const char *prefix,
                                 char text[REALTIME_ID_SIZE]);

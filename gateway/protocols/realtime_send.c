@@ -17,7 +17,7 @@
 /* Numbers of requests carry enum realtime_reply in their lowest bits. */
 #define REPLY_BITS 3
 
-uint64_t realtime_next_request(const struct realtime_request *request, uint64_t reply)
+static uint64_t next_request(const struct realtime_request *request, uint64_t reply)
 {
     static uint64_t last;
 
@@ -138,7 +138,7 @@ uint64_t realtime_publish(const struct realtime_request *request, struct slice t
     frame = (struct frame){
         .type = FRAME_TOPIC_PUBLISH,
         .topic_publish = {.connection = session->id,
-                          .request = realtime_next_request(request, content->reply),
+                          .request = next_request(request, content->reply),
                           .from = session->user,
                           .topic = topic,
                           .id = realtime_choose_id(request, content->id_prefix, text),
@@ -168,7 +168,7 @@ uint64_t realtime_send_direct(const struct realtime_request *request, struct sli
     frame = (struct frame){
         .type = FRAME_DIRECT_MESSAGE,
         .direct_message = {.connection = session->id,
-                           .request = realtime_next_request(request, content->reply),
+                           .request = next_request(request, content->reply),
                            .from = session->user,
                            .to = user,
                            .id = realtime_choose_id(request, content->id_prefix, text),

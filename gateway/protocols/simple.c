@@ -88,11 +88,6 @@ static void on_direct_reply(struct session *session, const struct frame_direct_r
     reply_to(session, answer->request, answer->id, is_kept ? NULL : unavailable);
 }
 
-static void on_request_refused(struct session *session, const struct frame_request_refused *answer)
-{
-    reply_to(session, answer->request, answer->id, unavailable);
-}
-
 /* ---- send_message ---- */
 
 /* A payload of a client; slices are valid while it is handled. */
@@ -373,7 +368,6 @@ const struct protocol protocol_simple = {
     .on_binary = on_binary,
     .on_direct_reply = on_direct_reply,
     .on_publish_reply = on_publish_reply,
-    .on_request_refused = on_request_refused,
     .on_member_list = on_member_list,
     .read_content = read_content,
     .encode_delivery = encode_delivery,

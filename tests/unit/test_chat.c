@@ -507,29 +507,6 @@ static void refusals_of_the_router_are_errors(void **state)
     }
 }
 
-static void refused_requests_are_errors(void **state)
-{
-    static const uint64_t codes[] = {400, 403, 404, 409, 429, 503, 500};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        struct frame_request_refused refused = {.connection = 7, .code = codes[i]};
-        char text[256], id[16];
-
-        snprintf(id, sizeof(id), "\"e%zu\"", i);
-        snprintf(text, sizeof(text),
-                 "{\"type\":\"request\",\"timestamp\":1,\"id\":%s,\"payloadType\":\"new\","
-                 "\"payload\":{\"chatId\":\"bob\",\"message\":\"hi\"}}",
-                 id);
-        say(text);
-        refused.request = the_frame(FRAME_CONVERSATION_POST).conversation_post.request;
-        protocol_chat.on_request_refused(alice, &refused);
-        protocol_chat.on_request_refused(alice, &refused);
-        expect_error(id, (int)codes[i]);
-        fake_forget_frames();
-    }
-}
-
 static void marks_are_sent_and_answered(void **state)
 {
     static const struct {
@@ -1211,7 +1188,6 @@ int main(void)
         TEST(attachments_need_no_text),
         TEST(edit_and_delete_are_changes),
         TEST(refusals_of_the_router_are_errors),
-        TEST(refused_requests_are_errors),
         TEST(marks_are_sent_and_answered),
         TEST(a_duplicate_is_answered_as_before),
         TEST(what_can_be_tried_again_is_not_remembered),

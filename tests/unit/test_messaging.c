@@ -291,18 +291,6 @@ static void test_publish_replies(void **state)
     expect("{\"sent\":[{\"id\":\"1\",\"status\":\"delivered\"}]}");
 }
 
-static void test_refused_requests(void **state)
-{
-    struct frame_request_refused answer = {.id = slice_text("1"), .code = 503};
-
-    (void)state;
-    say("{\"send\":[{\"id\":1,\"rid\":2}]}");
-    answer.request = sent(0, FRAME_DIRECT_MESSAGE).direct_message.request;
-    protocol_messaging.on_request_refused(alice, &answer);
-    expect("{\"errors\":[{\"section\":\"send\",\"id\":1,\"code\":503,"
-           "\"message\":\"the message was refused\"}]}");
-}
-
 /* ---- what cannot be taken now ---- */
 
 static void test_without_credit_each_entry_is_refused(void **state)
@@ -468,7 +456,6 @@ int main(void)
         test(test_replies_write_ids_as_they_came),
         test(test_without_acks_only_errors_are_answered),
         test(test_publish_replies),
-        test(test_refused_requests),
         test(test_without_credit_each_entry_is_refused),
         test(test_over_a_limit_the_frame_has_no_effect),
         test(test_deliveries),

@@ -600,20 +600,6 @@ static void test_direct_delivery(void **state)
     buffer_finish(&out);
 }
 
-static void test_refused_requests(void **state)
-{
-    struct frame_request_refused refused = {.request = 1, .id = slice_text("m"), .code = 503};
-
-    (void)state;
-    protocol_realtime.on_request_refused(alice, &refused);
-    expect("{\"type\":\"Error\",\"data\":{\"code\":503,\"message\":\"the service cannot take this "
-           "now\",\"details\":{\"message_id\":\"m\"}},\"id\":\"m\"}");
-    refused.code = 999;
-    protocol_realtime.on_request_refused(alice, &refused);
-    expect("{\"type\":\"Error\",\"data\":{\"code\":500,\"message\":\"the service could not do "
-           "this\",\"details\":{\"message_id\":\"m\"}},\"id\":\"m\"}");
-}
-
 /* ---- Presence, Ack ---- */
 
 static void test_presence(void **state)
@@ -820,7 +806,6 @@ int main(void)
         SCENE(test_direct_message),
         SCENE(test_direct_replies),
         SCENE(test_direct_delivery),
-        SCENE(test_refused_requests),
         SCENE(test_presence),
         SCENE(test_client_ack),
         SCENE(test_no_credit),

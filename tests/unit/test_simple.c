@@ -289,15 +289,6 @@ static void test_without_credit(void **state)
            "\"retry_after_ms\":1000}");
 }
 
-static void test_refused_requests(void **state)
-{
-    struct frame_request_refused answer = {.id = slice_text("p"), .code = 503, .request = 2};
-
-    (void)state;
-    protocol_simple.on_request_refused(alice, &answer);
-    expect("{\"type\":\"reply\",\"payload_id\":\"p\",\"error\":\"unavailable\"}");
-}
-
 /* ---- the room ---- */
 
 static void test_members(void **state)
@@ -388,7 +379,6 @@ int main(void)
         test(test_an_empty_id_is_echoed),
         test(test_a_message_to_one),
         test(test_without_credit),
-        test(test_refused_requests),
         test(test_members),
         test(test_deliveries),
         test(test_the_server_has_no_name),
