@@ -1,8 +1,12 @@
 /*
  * Conversations: a dialog of two users or a group, an object with one owner, the partition that
  * partition_of_chat names (docs/delivery.md, S11). In memory as long as room allows: what is
- * written at the end of each commit is all there is to it. Shared by conversation.c, groups.c and
- * signals.c.
+ * written at the end of each commit is all there is to it.
+ *
+ * conversation.c has the objects and what is read of them, conversation_write.c what is written,
+ * conversation_tell.c who hears of it, conversation_posts.c messages and their changes,
+ * conversation_marks.c what was delivered and read, groups.c who is in a group, signals.c what is
+ * not kept.
  */
 #ifndef ROUTER_CONVERSATION_H
 #define ROUTER_CONVERSATION_H
@@ -64,7 +68,17 @@ struct conversations {
     struct buffer line;
 };
 
-enum conversation_key { CONVERSATION_OBJECT, CONVERSATION_LOG, CONVERSATION_CHANGES };
+static inline struct slice conversation_slice(const struct conversation *conversation)
+{
+    return slice_of(conversation->id, conversation->id_length);
+}
+
+static inline struct slice participant_slice(const struct participant *member)
+{
+    return slice_of(member->id, member->length);
+}
+
+/* ---- conversation.c ---- */
 
 /* Its name; valid until the next one. */
 struct slice conversation_id(struct engine *, struct slice user, struct slice chat);
@@ -73,20 +87,36 @@ struct conversation *conversation_find(struct engine *, struct slice user, struc
 /* The same, made if it is not there (of frames that nothing was fetched for). */
 struct conversation *conversation_get(struct engine *, struct slice user, struct slice chat);
 struct participant *conversation_member(const struct conversation *, struct slice user);
-struct participant *conversation_add_member(struct engine *, struct conversation *,
-                                            struct slice user);
-void conversation_remove_member(struct engine *, struct conversation *, struct participant *);
 size_t conversation_member_count(const struct conversation *);
-/* Its record is written at the end of the commit. */
-void conversation_changed(struct engine *, struct conversation *);
-/* With it, the fields that do not change but when a group is made or gets another owner. */
-void conversation_record_changed(struct engine *, struct conversation *);
+/* In memory alone: conversation_add_member writes it too. */
+struct participant *conversation_new_member(struct engine *, struct conversation *, struct slice);
+/* Sets a slice that the conversation owns. */
+void conversation_set_text(struct slice *, struct slice value);
+/* The newest message that is too old to be held. */
+uint64_t conversation_trimmed_of(const struct engine *, const struct conversation *);
+/* A message of which something was fetched, or NULL. */
+struct known_message *conversation_known(const struct conversation *, uint64_t id);
+/* What was looked up before the message was there tells nothing of it. */
+void conversation_forget_known(struct conversation *, uint64_t id);
+
+/* ---- conversation_write.c ---- */
+
+enum conversation_key { CONVERSATION_OBJECT, CONVERSATION_LOG, CONVERSATION_CHANGES };
 uint32_t conversation_key(struct engine *, struct conversation *, enum conversation_key);
 /* `delivered` or `read` of a member. */
 uint32_t conversation_marks_key(struct engine *, const struct conversation *, const char *what,
                                 const struct participant *);
-/* Sets a slice that the conversation owns. */
-void conversation_set_text(struct slice *, struct slice value);
+struct participant *conversation_add_member(struct engine *, struct conversation *,
+                                            struct slice user);
+void conversation_remove_member(struct engine *, struct conversation *, struct participant *);
+/* Its record is written at the end of the commit. */
+void conversation_changed(struct engine *, struct conversation *);
+/* With it, the fields that do not change but when a group is made or gets another owner. */
+void conversation_record_changed(struct engine *, struct conversation *);
+void conversation_member_changed(struct engine *, struct conversation *, struct participant *);
+
+/* ---- conversation_tell.c ---- */
+
 /* Answers a request, unless it is 0. */
 void conversation_reply(struct gateway *, uint64_t connection, uint64_t request, struct slice chat,
                         struct slice id, enum conversation_status, uint64_t message);

@@ -172,6 +172,18 @@ void effects_u64(struct effects *effects, uint64_t value)
     effects_text(effects, slice_of(digits, (size_t)length));
 }
 
+void effects_text_pair(struct effects *effects, const char *name, struct slice value)
+{
+    effects_text(effects, slice_text(name));
+    effects_text(effects, value);
+}
+
+void effects_u64_pair(struct effects *effects, const char *name, uint64_t value)
+{
+    effects_text(effects, slice_text(name));
+    effects_u64(effects, value);
+}
+
 void effects_number(struct effects *effects, struct number number)
 {
     char text[NUMBER_TEXT_SIZE];

@@ -48,6 +48,9 @@ uint32_t effects_key_of(struct effects *, uint32_t partition, const char *what, 
 void effects_open(struct effects *, enum effect_opcode, uint32_t key, size_t argument_count);
 void effects_text(struct effects *, struct slice);
 void effects_u64(struct effects *, uint64_t);
+/* A field and its value: two arguments. */
+void effects_text_pair(struct effects *, const char *name, struct slice value);
+void effects_u64_pair(struct effects *, const char *name, uint64_t value);
 void effects_number(struct effects *, struct number);
 /* A long text: it travels beside the list. Only where the opcode takes an attachment. */
 void effects_attach(struct effects *, struct slice);

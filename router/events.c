@@ -21,18 +21,6 @@ struct event_day {
 
 /* ---- the log ---- */
 
-static void text_pair(struct effects *effects, const char *name, struct slice value)
-{
-    effects_text(effects, slice_text(name));
-    effects_text(effects, value);
-}
-
-static void u64_pair(struct effects *effects, const char *name, uint64_t value)
-{
-    effects_text(effects, slice_text(name));
-    effects_u64(effects, value);
-}
-
 static uint32_t log_key(struct engine *engine, struct user *user)
 {
     if (user->events_key_commit != engine->commit || user->events_key == 0) {
@@ -141,7 +129,7 @@ static void write_days(struct effects *effects, const struct user *user)
         buffer_append_byte(&days, ':');
         buffer_append_u64(&days, user->event_days[i].event);
     }
-    text_pair(effects, "event_days", buffer_slice(&days));
+    effects_text_pair(effects, "event_days", buffer_slice(&days));
     buffer_finish(&days);
 }
 
@@ -149,12 +137,12 @@ void events_write_record(struct engine *engine, struct user *user)
 {
     struct effects *effects = engine->effects;
 
-    u64_pair(effects, "event", user->event_newest);
+    effects_u64_pair(effects, "event", user->event_newest);
     if (events_record_pairs(user) == 1)
         return;
     user->events_written = record_hash(user);
-    text_pair(effects, "chat", slice_text(user->draining ? "draining" : "1"));
-    u64_pair(effects, "event_first", user->event_oldest);
+    effects_text_pair(effects, "chat", slice_text(user->draining ? "draining" : "1"));
+    effects_u64_pair(effects, "event_first", user->event_oldest);
     write_days(effects, user);
 }
 

@@ -562,14 +562,10 @@ static void to_dead(struct partition *partition, const struct input *input)
     effects_text(effects, slice_text("~"));
     effects_text(effects, slice_text("1000"));
     effects_text(effects, slice_text("*"));
-    effects_text(effects, slice_text("what"));
-    effects_text(effects, slice_text("frames"));
-    effects_text(effects, slice_text("source"));
-    effects_text(effects, input->source);
-    effects_text(effects, slice_text("number"));
-    effects_text(effects, slice_text(number));
-    effects_text(effects, slice_text("f"));
-    effects_text(effects, input->frames);
+    effects_text_pair(effects, "what", slice_text("frames"));
+    effects_text_pair(effects, "source", input->source);
+    effects_text_pair(effects, "number", slice_text(number));
+    effects_text_pair(effects, "f", input->frames);
 }
 
 /* Answers come in the order of their questions, so one number tells for any input. An

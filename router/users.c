@@ -158,14 +158,7 @@ uint32_t user_mailbox_key(struct engine *engine, struct user *user)
 
 /* ---- records ---- */
 
-static void u64_field(struct effects *effects, const char *name, uint64_t value)
-{
-    effects_text(effects, slice_text(name));
-    effects_u64(effects, value);
-}
-
-/* keep: "until protocol". */
-/* The mark itself seldom changes. */
+/* The mark itself seldom changes: it is written when it has. */
 static uint64_t keep_hash(const struct user *user)
 {
     return user->keep_until_ms * 31 + user->keep_protocol + 1;
@@ -176,17 +169,17 @@ static size_t keep_pairs(const struct user *user)
     return keep_hash(user) == user->keep_written ? 2 : 3;
 }
 
+/* keep: "<until> <protocol>". */
 static void write_keep(struct effects *effects, struct user *user)
 {
     struct buffer keep = {0};
 
     if (keep_pairs(user) == 3) {
         buffer_appendf(&keep, "%" PRIu64 " %" PRIu64, user->keep_until_ms, user->keep_protocol);
-        effects_text(effects, slice_text("keep"));
-        effects_text(effects, buffer_slice(&keep));
+        effects_text_pair(effects, "keep", buffer_slice(&keep));
         buffer_finish(&keep);
     }
-    u64_field(effects, "waiting", user->waiting);
+    effects_u64_pair(effects, "waiting", user->waiting);
     effects_text(effects, slice_text("delivered"));
     effects_number(effects, user->delivered);
     user->keep_written = keep_hash(user);
@@ -210,15 +203,13 @@ static void write_record(struct engine *engine, struct user *user)
     }
     effects_open(effects, EFFECT_HSET, key, pairs * 2);
     if (user->record_changed) {
-        effects_text(effects, slice_text("status"));
-        effects_text(effects, slice_text(presence_name(user->status)));
-        u64_field(effects, "last_seen", user->last_seen_ms);
-        effects_text(effects, slice_text("metadata"));
-        effects_text(effects, user->presence_metadata);
+        effects_text_pair(effects, "status", slice_text(presence_name(user->status)));
+        effects_u64_pair(effects, "last_seen", user->last_seen_ms);
+        effects_text_pair(effects, "metadata", user->presence_metadata);
     }
     if (user->mailbox_changed) {
-        u64_field(effects, "mailbox", user->mailbox_count);
-        u64_field(effects, "mailbox_bytes", user->mailbox_bytes);
+        effects_u64_pair(effects, "mailbox", user->mailbox_count);
+        effects_u64_pair(effects, "mailbox_bytes", user->mailbox_bytes);
     }
     if (user->mailbox_changed && user->keep)
         write_keep(effects, user);

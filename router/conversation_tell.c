@@ -1,0 +1,97 @@
+#include "router/conversation.h"
+
+#include "common/xalloc.h"
+
+static struct slice users_line(struct engine *engine, const struct participant *member)
+{
+    struct buffer *line = &engine->conversations->line;
+
+    buffer_reset(line, SIZE_MAX);
+    buffer_append_slice(line, participant_slice(member));
+    buffer_append_byte(line, '\n');
+    return buffer_slice(line);
+}
+
+/* What a member calls it: a dialog has the name of the other. */
+static struct slice chat_for(const struct conversation *conversation,
+                             const struct participant *member)
+{
+    const struct participant *other;
+
+    if (conversation->group)
+        return conversation_slice(conversation);
+    for (other = conversation->members; other; other = other->hh.next)
+        if (other != member)
+            return participant_slice(other);
+    return participant_slice(member); /* with himself */
+}
+
+void conversation_tell_one(struct engine *engine, const struct conversation *conversation,
+                           struct frame *frame, struct slice *users, struct slice *chat,
+                           const struct participant *member)
+{
+    *users = users_line(engine, member);
+    if (chat != NULL)
+        *chat = chat_for(conversation, member);
+    forward_say(engine, member->partition, frame);
+}
+
+static void tell_group(struct engine *engine, struct conversation *conversation,
+                       struct frame *frame, struct slice *users, const struct participant *without)
+{
+    struct conversations *conversations = engine->conversations;
+    uint32_t partitions = engine->deployment->partitions;
+    const struct participant *member;
+
+    if (conversations->lines == NULL)
+        conversations->lines = xcalloc(partitions, sizeof(*conversations->lines));
+    for (member = conversation->members; member; member = member->hh.next) {
+        struct buffer *lines = &conversations->lines[member->partition];
+
+        if (member == without)
+            continue;
+        buffer_append_slice(lines, participant_slice(member));
+        buffer_append_byte(lines, '\n');
+    }
+    for (uint32_t i = 0; i < partitions; i++) {
+        if (conversations->lines[i].length == 0)
+            continue;
+        *users = buffer_slice(&conversations->lines[i]);
+        forward_say(engine, i, frame);
+        buffer_reset(&conversations->lines[i], 1 << 12);
+    }
+}
+
+void conversation_tell(struct engine *engine, struct conversation *conversation,
+                       struct frame *frame, struct slice *users, struct slice *chat,
+                       const struct participant *without)
+{
+    const struct participant *member;
+
+    if (conversation->group) {
+        if (chat != NULL)
+            *chat = conversation_slice(conversation);
+        tell_group(engine, conversation, frame, users, without);
+        return;
+    }
+    for (member = conversation->members; member; member = member->hh.next)
+        if (member != without)
+            conversation_tell_one(engine, conversation, frame, users, chat, member);
+}
+
+void conversation_reply(struct gateway *gateway, uint64_t connection, uint64_t request,
+                        struct slice chat, struct slice id, enum conversation_status status,
+                        uint64_t message)
+{
+    if (request == 0)
+        return;
+    gateway_say(gateway, &(struct frame){.type = FRAME_CONVERSATION_REPLY,
+                                         .conversation_reply = {
+                                             .connection = connection,
+                                             .request = request,
+                                             .chat = chat,
+                                             .id = id,
+                                             .status = status,
+                                             .message = message,
+                                         }});
+}
