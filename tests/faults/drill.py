@@ -24,8 +24,10 @@ import time
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(os.path.dirname(FOLDER), "e2e"))
 
-from inspection import connections_are, inspect, no_mail_but_of  # noqa: E402  (needs the path)
+from inspection import (announcements, connections_are, homes_of_mail, inspect,  # noqa: E402
+                        no_mail_but_of, take_snapshot, waiting_in_mailboxes)
 from journal import Client, Recorder  # noqa: E402
+from resp import Redis  # noqa: E402
 from judge import Journal, figures, judge, wrong_presence  # noqa: E402
 from stack import DrillStack, exit_status_of, go_on, pause, resident_kb  # noqa: E402
 from waiting import SLOWNESS, wait_until  # noqa: E402
@@ -76,6 +78,8 @@ KINDS = {
     "client stays away": (3, "stay_away", (), 0),
 }
 
+MESSAGE_ID = rb'"id": ?"([^"]+:\d+)"'  # as journal.py writes it into payloads
+
 INSTEAD = "client aborts"
 
 Fault = collections.namedtuple("Fault", "number kind who seconds wait")
@@ -99,6 +103,7 @@ class Drill:
         self.happened = collections.Counter()
         self.links_done = 0  # faults of the proxy that met something
         self.memory = []     # of each batch: {process: kB}
+        self._announced = {}  # partition -> {gateway: its announcement}, as of the last rest
         self._busy = set()   # processes with a fault on them
         self._recoveries = set()
         self._over = False
@@ -250,7 +255,8 @@ class Drill:
         times.append(time.monotonic())
         await self.inspect()
         times.append(time.monotonic())
-        quiet = {"event": "quiet", "away": sorted(self.away_users())}
+        quiet = {"event": "quiet", "away": sorted(self.away_users()),
+                 **await asyncio.to_thread(self.look_at_mail)}
         try:
             await self._until(lambda: not any(wrong_presence(
                 Journal([*self.recorder.events, quiet]))), "followers know who is there")
@@ -283,6 +289,23 @@ class Drill:
             inspect, self.stack.redis.url, SETTLE_WITHIN,
             more=[no_mail_but_of(away), connections_are(there)]))
         self.findings += [("inspect", problem) for problem in problems]
+
+    def look_at_mail(self):
+        """What waits for those away, and which gateways no partition has buried meanwhile."""
+        redis = Redis(self.stack.redis.url)
+        snapshot = take_snapshot(redis)
+        redis.close()
+        before, self._announced = self._announced, announcements(snapshot)
+        lasting = {index: self.ports_of(gateways.items() & before.get(index, {}).items())
+                   for index, gateways in self._announced.items()}
+        return {"waiting": waiting_in_mailboxes(snapshot, MESSAGE_ID),
+                "lasting": {user: lasting.get(index, [])
+                            for user, index in homes_of_mail(snapshot).items()}}
+
+    def ports_of(self, announced):
+        names = {name for name, _ in announced}
+        return [int(gateway.address.rpartition(":")[2]) for gateway in self.stack.gateways
+                if gateway.name in names]
 
     def judge(self):
         self.findings += judge(self.recorder.events)

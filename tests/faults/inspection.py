@@ -566,6 +566,24 @@ def connections_are(expected):
     return connections_are_those_of_clients
 
 
+def waiting_in_mailboxes(snapshot, pattern):
+    """What waits: user -> [what the pattern finds in the bodies]"""
+    return {user.decode(): [found[1].decode() for _, fields in entries
+                            if (found := re.search(pattern, pairs(fields).get(b"body", b"")))]
+            for p in snapshot.all() for user, entries in p.keys["mailbox"].items()}
+
+
+def announcements(snapshot):
+    """partition -> {gateway: its announcement}; another one after each burial, and each start"""
+    return {p.index: {process_of(id).decode(): (id, nonce)
+                      for id, nonce in p.get("gateways").items()} for p in snapshot.all()}
+
+
+def homes_of_mail(snapshot):
+    """user -> the partition where messages wait for him"""
+    return {user.decode(): p.index for p in snapshot.all() for user in p.keys["mailbox"]}
+
+
 def inspect(url, patience=10.0, prefix=b"trunkline:", more=()):
     """
     [] as soon as a snapshot passes all checks (and those of more), else what is wrong in the last

@@ -3,7 +3,8 @@ The verdict over a journal: what a promise of delivery.md does not allow. Pure f
 is a list of events in the order in which they happened (one process wrote all of them), each a dict
 with "event" and:
 
-    open      conn user [ack]         a client is connected; ack: it acknowledges itself
+    open      conn user [ack gateway] a client is connected; ack: it acknowledges itself; gateway: the
+                                      port it came to
     welcome   conn id                 its connection_id
     closed    conn code               nothing more comes on it
     sent      conn kind id to number [anonymous]
@@ -15,8 +16,10 @@ with "event" and:
                                       mid: the id it has in the protocol; id: its own
     subscribed conn topics            the Status to it has come
     presence  conn of status
-    quiet     [away]                  everything has settled: what came so far is confirmed, what
-                                      was accepted is there
+    quiet     [away waiting lasting]  everything has settled: what was accepted is there, and what
+                                      came is confirmed but for what still waits for those away
+                                      waiting: {user: [id]}; lasting: {user: [gateway]}, which his
+                                      partition knew all the time since the last quiet
 
 Ids are unique in a journal. Numbers of a sender rise. A finding is (kind, sentence).
 """
@@ -33,6 +36,7 @@ class Journal:
     def __init__(self, events):
         self.events = events
         self.user_of = {}                              # conn -> user
+        self.gateway_of = {}                           # conn -> gateway
         self.acknowledging = set()                     # users
         self.sent = {}                                 # id -> the first send
         self.tries = collections.defaultdict(list)     # id -> [(conn, place)], no refused ones
@@ -44,6 +48,7 @@ class Journal:
 
     def _on_open(self, place, event):
         self.user_of[event["conn"]] = event["user"]
+        self.gateway_of[event["conn"]] = event.get("gateway")
         if event.get("ack"):
             self.acknowledging.add(event["user"])
         self.opened[event["conn"]] = place
@@ -135,12 +140,24 @@ def _confirmed_before(journal, id, place, conn, seen, quiets):
     for other, before in seen.items():
         if journal.user_of.get(other) != user or kind != "direct":
             continue
-        # Who acknowledges himself and stays away may not have had the time to.
-        if any(before < quiet < journal.opened.get(conn, place) and not (
-                user in journal.acknowledging and user in journal.events[quiet].get("away", ()))
-               for quiet in quiets):
+        between = [journal.events[quiet] for quiet in quiets
+                   if before < quiet < journal.opened.get(conn, place)]
+        if between and not _may_still_wait(journal, id, user, other, between):
             yield f"{id} came on {conn} again, confirmed on {other} long before"
             return
+
+
+def _may_still_wait(journal, id, user, conn, quiets):
+    """
+    Came on conn, and may come again after these quiets. For one who stayed away it waits on, seen in
+    his mailbox: if he acknowledges himself and had no time to, or if the gateway that wrote it was
+    buried, or ended, before it could say that it was taken.
+    """
+    if any(user not in quiet.get("away", ()) or id not in quiet.get("waiting", {}).get(user, ())
+           for quiet in quiets):
+        return False
+    lasting = quiets[0].get("lasting", {}).get(user, ())
+    return user in journal.acknowledging or journal.gateway_of[conn] not in lasting
 
 
 def reordered(journal):

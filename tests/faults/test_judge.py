@@ -16,7 +16,7 @@ class Forgery:
         return self
 
     def open(self, conn, user=None, ack=False):
-        self.add("open", conn=conn, user=user or conn[0], ack=ack)
+        self.add("open", conn=conn, user=user or conn[0], ack=ack, gateway=8081)
         return self.add("welcome", conn=conn, id=f"uuid-{conn}")
 
     def close(self, conn):
@@ -42,8 +42,8 @@ class Forgery:
     def presence(self, conn, of, status):
         return self.add("presence", conn=conn, of=of, status=status)
 
-    def quiet(self, *away):
-        return self.add("quiet", away=list(away))
+    def quiet(self, *away, **more):
+        return self.add("quiet", away=list(away), **more)
 
     def kinds(self):
         return {kind for kind, _ in judge(self.events)}
@@ -68,8 +68,11 @@ CLEAN = {
     "repeated on a new connection, unconfirmed":
         both().pass_on(1).close("b1").open("b2").come("b2", 1).quiet(),
     "repeated to one who was away before he acknowledged":
-        Forgery().open("a1").open("b1", ack=True).pass_on(1).close("b1").quiet("b").open("b2")
-        .come("b2", 1).quiet(),
+        Forgery().open("a1").open("b1", ack=True).pass_on(1).close("b1")
+        .quiet("b", waiting={"b": ["a:1"]}, lasting={"b": [8081]}).open("b2").come("b2", 1).quiet(),
+    "repeated to one who was away when his gateway was buried":
+        both().pass_on(1).close("b1").quiet("b", waiting={"b": ["a:1"]}, lasting={"b": [8082]})
+        .quiet("b", waiting={"b": ["a:1"]}, lasting={"b": [8081]}).open("b2").come("b2", 1).quiet(),
     "on two devices at once": both().open("b2").pass_on(1).come("b2", 1).quiet(),
     "on two devices, with a quiet between":
         both().open("b2").send("a1", 1).answer("a1", 1).come("b1", 1).quiet().come("b2", 1).quiet(),
@@ -110,6 +113,12 @@ FAULTY = {
         both().pass_on(1).quiet().close("b1").open("b2").come("b2", 1).quiet(),
     "doubled though TCP took it before he went away":
         both().pass_on(1).close("b1").quiet("b").open("b2").come("b2", 1).quiet(),
+    "doubled though his gateway had all the time to confirm":
+        both().pass_on(1).close("b1").quiet("b", waiting={"b": ["a:1"]}, lasting={"b": [8081]})
+        .open("b2").come("b2", 1).quiet(),
+    "doubled though it was not in the mailbox any more":
+        both().pass_on(1).close("b1").quiet("b", waiting={"b": ["a:1"]})
+        .quiet("b", waiting={"b": ["a:2"]}).open("b2").come("b2", 1).quiet(),
     "doubled though acknowledged":
         Forgery().open("a1").open("b1", ack=True).pass_on(1).quiet().close("b1").open("b2")
         .come("b2", 1).quiet(),
