@@ -5,6 +5,7 @@
 #include "auth/limits.h"
 #include "auth/passwords.h"
 #include "common/client_address.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/password_ask.h"
 #include "common/user.h"
@@ -13,7 +14,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/time.h>
 
 #define BLOCK_MS "5000"
 #define RETRY_MS 200
@@ -196,11 +196,8 @@ static void take_nonce(struct asked *asked)
 
 static bool is_fresh(const struct password_ask *ask)
 {
-    struct timeval now;
-    int64_t age_ms;
+    int64_t age_ms = (int64_t)(clock_wall_ms() - ask->asked_ms);
 
-    gettimeofday(&now, NULL);
-    age_ms = (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000 - (int64_t)ask->asked_ms;
     return age_ms < AGE_MAX_MS && age_ms > -AGE_MAX_MS;
 }
 

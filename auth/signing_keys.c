@@ -1,7 +1,7 @@
 #include "auth/signing_keys.h"
 
 #include "auth/key_files.h"
-#include "common/base64url.h"
+#include "common/base64.h"
 #include "common/xalloc.h"
 
 #include <dirent.h>

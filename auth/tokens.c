@@ -1,6 +1,6 @@
 #include "auth/tokens.h"
 
-#include "common/base64url.h"
+#include "common/base64.h"
 #include "common/secret.h"
 #include "common/uid.h"
 #include "common/xalloc.h"

@@ -1,5 +1,6 @@
 #include "common/deployment.h"
 
+#include "common/clock.h"
 #include "common/frame.h"
 #include "common/uid.h"
 #include "common/xalloc.h"
@@ -7,7 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define HASH_KEY_SIZE 16
 
@@ -141,11 +141,8 @@ static bool frame_version_agrees(struct deployment_check *check, struct slice st
 
 static void format_created(const struct deployment *own, struct buffer *value)
 {
-    struct timespec now;
-
     (void)own;
-    clock_gettime(CLOCK_REALTIME, &now);
-    buffer_append_u64(value, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+    buffer_append_u64(value, clock_wall_ms());
 }
 
 static const struct deployment_field fields[] = {

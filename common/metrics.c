@@ -1,5 +1,6 @@
 #include "common/metrics.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/version.h"
 #include "common/xalloc.h"
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define REPORT_MS 2000
 #define REPORT_LIFETIME_MS "10000"
@@ -138,16 +138,13 @@ struct metrics_reporter *metrics_reporter_create(uv_loop_t *loop, struct bus *bu
                                                  void (*refresh)(void *arg), void *arg)
 {
     struct metrics_reporter *reporter = xcalloc(1, sizeof(*reporter));
-    struct timespec now;
 
     reporter->bus = bus;
     reporter->metrics = metrics;
     reporter->count = count;
     reporter->refresh = refresh;
     reporter->arg = arg;
-    clock_gettime(CLOCK_REALTIME, &now);
-    snprintf(reporter->started, sizeof(reporter->started), "%lld",
-             (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+    snprintf(reporter->started, sizeof(reporter->started), "%" PRIu64, clock_wall_ms());
     key_global(&reporter->key, deployment, "process", slice_text(name));
     buffer_append_byte(&reporter->key, '\0');
     words_create(reporter, kind);

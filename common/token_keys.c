@@ -1,6 +1,6 @@
 #include "common/token_keys.h"
 
-#include "common/base64url.h"
+#include "common/base64.h"
 #include "common/json.h"
 #include "common/xalloc.h"
 

@@ -1,5 +1,6 @@
 #include "gateway/content.h"
 
+#include "common/base64.h"
 #include "common/frame.h"
 #include "gateway/protocol.h"
 
@@ -27,29 +28,12 @@ static struct buffer *part_buffer(void)
 
 /* ---- binary ---- */
 
-static void append_base64(struct buffer *out, struct slice bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    for (size_t i = 0; i < bytes.length; i += 3) {
-        size_t left = bytes.length - i;
-        const unsigned char *at = (const unsigned char *)bytes.data + i;
-        unsigned group =
-            (unsigned)at[0] << 16 | (left > 1 ? (unsigned)at[1] << 8 : 0) | (left > 2 ? at[2] : 0);
-
-        buffer_append_byte(out, digits[group >> 18 & 63]);
-        buffer_append_byte(out, digits[group >> 12 & 63]);
-        buffer_append_byte(out, left > 1 ? digits[group >> 6 & 63] : '=');
-        buffer_append_byte(out, left > 2 ? digits[group & 63] : '=');
-    }
-}
-
 static void read_binary(struct slice body, struct content *content)
 {
     struct buffer *part = part_buffer();
 
     buffer_append_text(part, "[{\"type\":\"file\",\"data\":\"");
-    append_base64(part, body);
+    base64_append(part, body);
     buffer_append_text(part, "\"}]");
     content->attachments = buffer_slice(part);
 }

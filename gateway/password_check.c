@@ -1,5 +1,6 @@
 #include "gateway/password_check.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/sealed.h"
 #include "common/table.h"
@@ -11,7 +12,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/time.h>
 
 #define ANSWER_MS 5000
 #define LOOK_MS 250
@@ -214,10 +214,8 @@ static void write_text(struct check *check, struct slice user, struct slice pass
                        struct slice address)
 {
     struct password_ask ask = {.user = user, .password = password, .address = address};
-    struct timeval now;
 
-    gettimeofday(&now, NULL);
-    ask.asked_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
+    ask.asked_ms = clock_wall_ms();
     uid_random(ask.nonce, sizeof(ask.nonce));
     /* In one piece: growing would leave copies. */
     buffer_reserve(&check->text, 4096);

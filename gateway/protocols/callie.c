@@ -1,23 +1,14 @@
 #include "gateway/protocols/callie.h"
 
+#include "common/clock.h"
 #include "gateway/handshake.h"
 #include "gateway/identify.h"
 #include "gateway/room.h"
-
-#include <time.h>
 
 /* The wall clock may be set: it is asked again before long. */
 #define TICK_MS_MAX 10000
 /* While requests are open. */
 #define PENDING_TICK_MS 5000
-
-uint64_t callie_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- the connection's life ---- */
 
@@ -87,7 +78,7 @@ static uint64_t await_token(struct session *session, uint64_t loop_ms)
 /* Returns the milliseconds until there is something to do again. */
 static uint64_t check_token(struct session *session)
 {
-    uint64_t now_ms = callie_now_ms(), end_ms = (uint64_t)session->identity.expires_at * 1000;
+    uint64_t now_ms = clock_wall_ms(), end_ms = (uint64_t)session->identity.expires_at * 1000;
 
     if (session->identity.expires_at == 0 || now_ms + TICK_MS_MAX < end_ms)
         return TICK_MS_MAX;

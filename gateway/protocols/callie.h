@@ -68,7 +68,6 @@ struct callie_payload {
 };
 
 /* ---- callie.c ---- */
-uint64_t callie_now_ms(void); /* of the wall clock */
 /* Its user is known: AUTH_OK, and it is counted among the users of /callie. */
 void callie_greet(struct session *, struct slice payload_id);
 

@@ -2,6 +2,7 @@
  * The token of callie: on the upgrade, or in the first payload, and again in every one that likes.
  * The last valid one counts; one that was checked before is known by its mark.
  */
+#include "common/clock.h"
 #include "common/siphash.h"
 #include "common/uid.h"
 #include "gateway/protocols/callie.h"
@@ -76,7 +77,7 @@ static bool check(const struct callie_payload *payload, struct identity *identit
 
     if (!may_check(payload))
         return false;
-    result = verifier_check(verifier, payload->token, (int64_t)(callie_now_ms() / 1000), identity);
+    result = verifier_check(verifier, payload->token, (int64_t)(clock_wall_ms() / 1000), identity);
     if (result == VERIFIER_UNAVAILABLE && !verifier_ready(verifier))
         callie_unavailable(payload->session, payload->payload_id, false);
     else if (result != VERIFIER_OK)

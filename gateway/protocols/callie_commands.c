@@ -1,6 +1,7 @@
 /*
  * CMD: one row for each command. What routers answer comes back to its payload by callie_pending.
  */
+#include "common/clock.h"
 #include "common/uid.h"
 #include "common/user.h"
 #include "common/xalloc.h"
@@ -149,7 +150,7 @@ static void make_group_id(struct call *call)
     char ulid[ULID_TEXT_SIZE];
     int length;
 
-    uid_ulid(callie_now_ms(), ulid);
+    uid_ulid(clock_wall_ms(), ulid);
     length = snprintf(call->chat_text, sizeof(call->chat_text), CALLIE_GROUP_PREFIX "g%s", ulid);
     call->chat = slice_of(call->chat_text, (size_t)length);
 }

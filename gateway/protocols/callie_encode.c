@@ -1,6 +1,7 @@
 /*
  * Every payload that the server sends: SYS, PING and PONG of its own, and what comes from others.
  */
+#include "common/clock.h"
 #include "common/uid.h"
 #include "gateway/protocols/callie.h"
 #include "gateway/protocols/callie_timestamp.h"
@@ -46,7 +47,7 @@ static void close_own(struct buffer *out)
 {
     char ulid[ULID_TEXT_SIZE];
 
-    uid_ulid(callie_now_ms(), ulid);
+    uid_ulid(clock_wall_ms(), ulid);
     close_payload(out, slice_text(ulid));
 }
 
@@ -55,7 +56,7 @@ static void close_own(struct buffer *out)
 static void open_system(struct buffer *out, struct slice recipient, const char *code,
                         struct slice description)
 {
-    open_payload(out, slice_of(NULL, 0), recipient, callie_now_ms(), "SYS");
+    open_payload(out, slice_of(NULL, 0), recipient, clock_wall_ms(), "SYS");
     append_string(out, "{\"code\":", slice_text(code));
     append_string(out, ",\"description\":", description);
     buffer_append_text(out, "},\"metadata\":{");
@@ -109,7 +110,7 @@ static void send_beat(struct session *session, const char *type, struct slice pa
 {
     struct buffer *out = callie_scratch();
 
-    open_payload(out, slice_of(NULL, 0), session->user, callie_now_ms(), type);
+    open_payload(out, slice_of(NULL, 0), session->user, clock_wall_ms(), type);
     buffer_append_text(out, "{},\"metadata\":{");
     if (payload_id.data)
         append_string(out, "\"payloadID\":", payload_id);

@@ -2,6 +2,7 @@
  * A payload as a whole: everything that can be said of it without knowing users, groups and
  * messages is checked before anything else happens.
  */
+#include "common/clock.h"
 #include "common/user.h"
 #include "gateway/protocols/callie.h"
 #include "gateway/protocols/callie_timestamp.h"
@@ -187,7 +188,7 @@ static bool check_type_content(struct callie_payload *payload)
 static bool check_timestamp(struct callie_payload *payload)
 {
     const struct json_value *value = json_member(payload->root, "timestamp");
-    int64_t now_ms = (int64_t)callie_now_ms(), ms;
+    int64_t now_ms = (int64_t)clock_wall_ms(), ms;
 
     if (json_type(value) != JSON_STRING || callie_timestamp_read(json_text(value), &ms) != 0)
         return callie_blame(payload, "timestamp", "must be YYYY-MM-DDTHH:mm:ss.sssZ");

@@ -1,10 +1,10 @@
 #include "gateway/protocols/chat.h"
 
+#include "common/clock.h"
 #include "gateway/handshake.h"
 #include "gateway/uplink.h"
 
 #include <errno.h>
-#include <time.h>
 
 #define SCRATCH_KEEP_BYTES (256u << 10)
 /* The wall clock may be set: a token is looked at again before long. */
@@ -18,17 +18,9 @@ struct buffer *chat_scratch(void)
     return &scratch;
 }
 
-uint64_t chat_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static int64_t now_s(void)
 {
-    return (int64_t)(chat_now_ms() / 1000);
+    return (int64_t)(clock_wall_ms() / 1000);
 }
 
 /* ---- answers ---- */
@@ -152,7 +144,7 @@ static void on_close(struct session *session)
 /* Returns the milliseconds after which to look again. */
 static uint64_t check_token(struct session *session)
 {
-    uint64_t now = chat_now_ms(), end = (uint64_t)session->identity.expires_at * 1000;
+    uint64_t now = clock_wall_ms(), end = (uint64_t)session->identity.expires_at * 1000;
 
     if (now >= end)
         session_close(session, SESSION_CLOSE_TOKEN, "token expired");

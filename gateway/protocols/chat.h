@@ -65,7 +65,6 @@ struct chat_command {
 /* ---- chat.c ---- */
 /* An empty buffer for one message to be sent; shared by all. */
 struct buffer *chat_scratch(void);
-uint64_t chat_now_ms(void);
 /* A response with this payload (a JSON value, or empty); remembered for a duplicate of the request.
  * Nothing for a request without an id. */
 void chat_answer(struct session *, const struct chat_name *, struct slice payload);

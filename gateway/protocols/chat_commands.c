@@ -1,6 +1,7 @@
 /*
  * chat: what is asked of routers. Everything is checked before anything is sent.
  */
+#include "common/clock.h"
 #include "gateway/protocols/chat.h"
 
 #include "common/uid.h"
@@ -95,7 +96,7 @@ static void post(const struct chat_request *request, const struct chat_open *ope
     char own_id[ULID_TEXT_SIZE];
 
     append_body(body, request);
-    uid_ulid(chat_now_ms(), own_id);
+    uid_ulid(clock_wall_ms(), own_id);
     send_frame(
         request, partition_of_request(request, open->chat),
         &(struct frame){.type = FRAME_CONVERSATION_POST,

@@ -1,3 +1,4 @@
+#include "common/clock.h"
 #include "gateway/protocols/chat.h"
 
 #include "gateway/content.h"
@@ -349,7 +350,7 @@ void chat_encode_topic_message(struct buffer *out, const struct frame_topic_mess
 /* A dialog is named by the other user. */
 static void encode_typing(struct buffer *out, const struct frame_signal_delivery *signal)
 {
-    open_event(out, chat_now_ms(), 0, "typing");
+    open_event(out, clock_wall_ms(), 0, "typing");
     append_string(out, "\"userId\":", signal->from);
     append_string(out, ",\"chatId\":", chat_is_group(signal->chat) ? signal->chat : signal->from);
     close_event(out);
@@ -370,7 +371,7 @@ void chat_encode_presence(struct buffer *out, const struct frame_presence_state 
     (void)opcode;
     if (!online && state->request != 0 && !(state->request & PRESENCE_AGAIN))
         return;
-    open_event(out, chat_now_ms(), 0, online ? "online" : "offline");
+    open_event(out, clock_wall_ms(), 0, online ? "online" : "offline");
     append_string(out, "\"userId\":", state->user);
     if (!online)
         append_seconds(out, ",\"lastSeen\":", state->last_seen_ms);

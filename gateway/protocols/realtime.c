@@ -1,9 +1,8 @@
 #include "gateway/protocols/realtime.h"
 
+#include "common/clock.h"
 #include "gateway/handshake.h"
 #include "gateway/uplink.h"
-
-#include <time.h>
 
 #define SCRATCH_KEEP_BYTES (256u << 10)
 
@@ -17,17 +16,9 @@ struct buffer *realtime_scratch(void)
     return &scratch;
 }
 
-uint64_t realtime_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 int64_t realtime_now_s(void)
 {
-    return (int64_t)(realtime_now_ms() / 1000);
+    return (int64_t)(clock_wall_ms() / 1000);
 }
 
 void realtime_error(struct session *session, struct slice id, enum realtime_code code,
@@ -117,7 +108,7 @@ static uint64_t expiry_told_ms(const struct session *session)
 static uint64_t check_token(struct session *session)
 {
     struct realtime_state *state = session->protocol_state;
-    uint64_t now_ms = realtime_now_ms();
+    uint64_t now_ms = clock_wall_ms();
     uint64_t end_ms = (uint64_t)session->identity.expires_at * 1000;
     uint64_t told_ms = expiry_told_ms(session);
 

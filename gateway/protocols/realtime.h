@@ -61,8 +61,6 @@ void realtime_error(struct session *, struct slice id, enum realtime_code, const
                     struct slice details);
 /* An Ack {message_id, status}, with the request's id. */
 void realtime_ack(struct session *, struct slice id, const char *status);
-/* Of the wall clock. */
-uint64_t realtime_now_ms(void);
 int64_t realtime_now_s(void);
 
 /* ---- realtime_requests.c: the message as a whole, rate limits, dispatch ---- */

@@ -2,6 +2,7 @@
  * What clients send on: to a topic or to a user, whatever it is (a JSON payload, bytes, a message
  * of an own type, a notification).
  */
+#include "common/clock.h"
 #include "common/topic.h"
 #include "common/uid.h"
 #include "common/user.h"
@@ -31,7 +32,7 @@ struct slice realtime_choose_id(const struct realtime_request *request, const ch
 
     if (request->id.data != NULL)
         return request->id;
-    uid_ulid(realtime_now_ms(), ulid);
+    uid_ulid(clock_wall_ms(), ulid);
     snprintf(text, REALTIME_ID_SIZE, "%s%s", prefix, ulid);
     return slice_text(text);
 }

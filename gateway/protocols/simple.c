@@ -1,5 +1,6 @@
 #include "gateway/protocols/simple.h"
 
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/uid.h"
 #include "common/user.h"
@@ -8,8 +9,6 @@
 #include "gateway/room.h"
 #include "gateway/session.h"
 #include "gateway/uplink.h"
-
-#include <time.h>
 
 #define SCRATCH_KEEP_BYTES ((size_t)256 << 10)
 #define ROOM "$simple"
@@ -104,14 +103,6 @@ struct message_id {
     char ulid[ULID_TEXT_SIZE];
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* The client's, unless that is empty. */
 static void choose_id(const struct payload *payload, struct message_id *chosen)
 {
@@ -122,7 +113,7 @@ static void choose_id(const struct payload *payload, struct message_id *chosen)
     chosen->id = payload->id;
     if (payload->id.length > 0)
         return;
-    uid_ulid(now_ms(), chosen->ulid);
+    uid_ulid(clock_wall_ms(), chosen->ulid);
     chosen->id = slice_text(chosen->ulid);
     chosen->request |= REQUEST_OWN_ID;
 }

@@ -1,4 +1,4 @@
-#include "common/base64url.h"
+#include "common/base64.h"
 #include "common/user.h"
 #include "common/xalloc.h"
 #include "gateway/claims.h"

@@ -1,4 +1,5 @@
 /* The callie protocol between a client's payloads and frames of routers. */
+#include "common/clock.h"
 #include "gateway/protocols/callie.h"
 #include "gateway/protocols/callie_timestamp.h"
 #include "gateway/query.h"
@@ -65,7 +66,7 @@ static void say_to(struct session *session, const char *text)
 
     while ((now = strstr(text, "NOW"))) {
         buffer_append(&out, text, (size_t)(now - text));
-        callie_timestamp_append(&out, callie_now_ms());
+        callie_timestamp_append(&out, clock_wall_ms());
         text = now + 3;
     }
     buffer_append_text(&out, text);
@@ -334,7 +335,7 @@ static void say_at(int64_t offset_ms)
     buffer_append_text(&text,
                        "{\"sender\":\"alice\",\"payloadID\":\"p1\",\"payloadVersion\":\"1.0\"," TO(
                            "bob") "\"type\":\"MSG\"," CONTENT ",\"timestamp\":\"");
-    callie_timestamp_append(&text, callie_now_ms() + (uint64_t)offset_ms);
+    callie_timestamp_append(&text, clock_wall_ms() + (uint64_t)offset_ms);
     buffer_append(&text, "\"}", 3);
     say(text.data);
     buffer_finish(&text);
@@ -434,7 +435,7 @@ static void who_says_nothing_is_closed(void **state)
 static void an_expired_token_ends_it(void **state)
 {
     (void)state;
-    alice->identity.expires_at = (int64_t)(callie_now_ms() / 1000);
+    alice->identity.expires_at = (int64_t)(clock_wall_ms() / 1000);
     protocol_callie.on_tick(alice, uv_now(fake.gateway.loop));
     expect_sys_to(alice, "AUTH_FAILED");
     assert_int_equal(((struct fake_session *)alice)->reason, SESSION_CLOSE_TOKEN);

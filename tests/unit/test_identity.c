@@ -1,6 +1,6 @@
 #include "common/identity.h"
 
-#include "common/base64url.h"
+#include "common/base64.h"
 #include "common/buffer.h"
 
 #include <setjmp.h>

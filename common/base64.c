@@ -1,10 +1,10 @@
-#include "common/base64url.h"
+#include "common/base64.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdint.h>
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+#define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 static int value_of(char c)
 {
@@ -17,19 +17,34 @@ static int value_of(char c)
     return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
+/* 6 bits of up to three bytes each; returns how many bytes they were. */
+static size_t append_group(struct buffer *out, const char *alphabet, const unsigned char *bytes,
+                           size_t left)
+{
+    size_t count = left < 3 ? left : 3;
+    uint32_t bits = 0;
+
+    for (size_t n = 0; n < 3; n++)
+        bits = bits << 8 | (n < count ? bytes[n] : 0);
+    for (size_t n = 0; n <= count; n++)
+        buffer_append_byte(out, alphabet[bits >> (18 - 6 * n) & 63]);
+    return count;
+}
+
 void base64url_append(struct buffer *out, const void *data, size_t length)
 {
-    const unsigned char *bytes = data;
+    for (size_t i = 0; i < length; i += 3)
+        append_group(out, LETTERS_AND_DIGITS "-_", (const unsigned char *)data + i, length - i);
+}
 
-    for (size_t i = 0; i < length; i += 3) {
-        size_t count = length - i < 3 ? length - i : 3;
-        uint32_t bits = 0;
+void base64_append(struct buffer *out, struct slice bytes)
+{
+    const unsigned char *data = (const unsigned char *)bytes.data;
 
-        for (size_t n = 0; n < 3; n++)
-            bits = bits << 8 | (n < count ? bytes[i + n] : 0);
-        for (size_t n = 0; n <= count; n++)
-            buffer_append_byte(out, alphabet[bits >> (18 - 6 * n) & 63]);
-    }
+    for (size_t i = 0; i < bytes.length; i += 3)
+        for (size_t n = append_group(out, LETTERS_AND_DIGITS "+/", data + i, bytes.length - i);
+             n < 3; n++)
+            buffer_append_byte(out, '=');
 }
 
 bool base64url_valid(struct slice text)

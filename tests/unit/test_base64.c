@@ -1,4 +1,4 @@
-#include "common/base64url.h"
+#include "common/base64.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,6 +32,29 @@ static void both_ways(void **state)
     }
 }
 
+static void with_padding(void **state)
+{
+    static const struct {
+        const char *bytes, *text;
+    } padded[] = {{"", ""},
+                  {"f", "Zg=="},
+                  {"fo", "Zm8="},
+                  {"foo", "Zm9v"},
+                  {"foob", "Zm9vYg=="},
+                  {"fooba", "Zm9vYmE="},
+                  {"foobar", "Zm9vYmFy"},
+                  {"\xfb\xff\xbf", "+/+/"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(padded) / sizeof(padded[0]); i++) {
+        struct buffer text = {0};
+
+        base64_append(&text, slice_text(padded[i].bytes));
+        assert_true(slice_is(buffer_slice(&text), padded[i].text));
+        buffer_finish(&text);
+    }
+}
+
 static void other_forms_are_refused(void **state)
 {
     static const char *const texts[] = {"", "A", "AAAAA", "Zg==", "Zm 8", "Zm+8", "Zm/8", "Zm\n8"};
@@ -48,6 +71,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_ways),
+        cmocka_unit_test(with_padding),
         cmocka_unit_test(other_forms_are_refused),
     };
 
