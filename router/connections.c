@@ -269,8 +269,10 @@ static void begin_messages(struct engine *engine, struct connection *connection,
 static uint64_t flags_of(const struct user *user, uint64_t flags)
 {
     flags &= FLAGS_OF_GATEWAYS;
-    if (user->guest || (flags & CONNECTION_FLAG_EVENTS))
+    if (user->guest)
         flags &= ~(uint64_t)CONNECTION_FLAG_KEEP;
+    if (flags & CONNECTION_FLAG_EVENTS)
+        flags &= ~(uint64_t)(CONNECTION_FLAG_KEEP | CONNECTION_FLAG_ACK);
     return flags & CONNECTION_FLAG_KEEP ? flags | CONNECTION_REPLAYING : flags;
 }
 

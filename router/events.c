@@ -282,13 +282,15 @@ static void happened(struct engine *engine, struct user *user,
 
 bool events_next_user(struct slice *lines, struct slice *user)
 {
-    const char *end = lines->length ? memchr(lines->data, '\n', lines->length) : NULL;
+    const char *end;
 
-    if (end == NULL)
-        return false;
-    *user = slice_of(lines->data, (size_t)(end - lines->data));
-    *lines = slice_of(end + 1, lines->length - user->length - 1);
-    return true;
+    while (lines->length && (end = memchr(lines->data, '\n', lines->length)) != NULL) {
+        *user = slice_of(lines->data, (size_t)(end - lines->data));
+        *lines = slice_of(end + 1, lines->length - user->length - 1);
+        if (user->length)
+            return true;
+    }
+    return false;
 }
 
 void events_on_happened(struct engine *engine, const struct frame_conversation_event *event)

@@ -31,7 +31,7 @@ void events_forget(struct engine *, struct user *);
 void events_load_days(struct user *, struct slice days);
 void chats_add(struct engine *, struct user *, struct slice chat, uint64_t at_ms);
 void chats_remove(struct engine *, struct user *, struct slice chat);
-/* Cuts off the first of users, each ended by a newline. */
+/* Cuts off the first of users, each ended by a newline; lines without a name are none. */
 bool events_next_user(struct slice *lines, struct slice *user);
 
 /* ---- follow.c ---- */

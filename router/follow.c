@@ -315,6 +315,8 @@ void follow_resume(struct engine *engine, struct connection *connection, uint64_
 {
     bool resync;
 
+    /* Of a guest, or in a Redis that was emptied, the mark is gone. */
+    mark_chat(engine, connection->user);
     connection->event = begin_at(connection->user, event, &resync);
     go_on(engine, connection);
 }

@@ -28,7 +28,7 @@ bool engine_knows(const struct engine *engine, struct slice id)
 
 static void need_user(struct needs *needs, struct slice user)
 {
-    if (user.length && !slice_is(user, "*") && !engine_knows(needs->engine, user))
+    if (user.length && !engine_knows(needs->engine, user))
         miss(needs, &(struct engine_need){.kind = ENGINE_NEED_USER, .name = user});
 }
 
@@ -83,9 +83,11 @@ static void of_message_read(struct needs *needs, const struct frame *frame)
     need_user(needs, frame->message_read.user);
 }
 
+/* "*" is everybody there. */
 static void of_presence_watch(struct needs *needs, const struct frame *frame)
 {
-    need_user(needs, frame->presence_watch.user);
+    if (!slice_is(frame->presence_watch.user, "*"))
+        need_user(needs, frame->presence_watch.user);
 }
 
 /* With visit every acknowledgement counts: whether it has to wait is known when its turn comes. */
