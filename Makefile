@@ -51,8 +51,8 @@ COMPILE       = $(CC) $(LANGUAGE) $(OPTIMISE) $(CFLAGS) $(WARNINGS) $(PKG_CFLAGS
 LINK          = $(CC) $(OPTIMISE) $(CFLAGS) $(LDFLAGS)
 
 # ---- people's targets --------------------------------------------------------------------------
-DEPS := deps-build deps-run deps-test deps-check
-.PHONY: help build run test unit e2e faults check fmt fmt-check lint bench docker clean deps $(DEPS)
+DEPS := deps-build deps-run deps-test deps-check deps-browser
+.PHONY: help build run test unit e2e browser faults check fmt fmt-check lint bench docker clean deps $(DEPS)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,10 @@ e2e: build $(B)/tests/telegram-gateway deps-test ## the end-to-end tests: real p
 	@echo "== tests/e2e and tests/faults on $(B)"
 	@TRUNKLINE_BUILD=$(B) NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs $(PYTHON) -m pytest -q tests/e2e \
 	    tests/faults
+
+browser: build deps-test deps-browser ## the tests in a headless Chromium (100 MB); e2e has them, too, where there is one
+	@TRUNKLINE_BUILD=$(B) NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs $(PYTHON) -m pytest -q \
+	    tests/e2e/test_clients_from_elsewhere.py tests/e2e/test_the_console_is_self_contained.py
 
 faults: build deps-test ## 1,000 seeded faults under traffic, nothing may be lost (SEED=1 FAULTS=1000)
 	@TRUNKLINE_BUILD=$(B) $(PYTHON) tests/faults/drill.py --seed $(or $(SEED),1) \

@@ -1,7 +1,7 @@
 #!/bin/bash
 #
-# Installs what a target needs and this machine lacks: deploy/deps.sh [build|run|test|check ...]
-# (all four without an argument). Does nothing, at once, when all is there. Debian 12 and 13,
+# Installs what a target needs and this machine lacks: deploy/deps.sh [build|run|test|check|browser
+# ...] (the first four without an argument). Does nothing, at once, when all is there. Debian 12 and 13,
 # Ubuntu 24.04; "a|b" is one library under the names that different releases give it.
 #
 set -euo pipefail
@@ -15,6 +15,7 @@ declare -A packages=(
     [test]="libcmocka-dev redis-server curl python3-pytest python3-websockets nodejs node-ws
             node-typescript"
     [check]="clang-format clang-tidy cppcheck"
+    [browser]="chromium"
 )
 yyjson_dir=build/deps
 
@@ -143,7 +144,7 @@ write_yyjson_pc() {
 
 [ $# -gt 0 ] || set -- build run test check
 for group; do
-    [ -n "${packages[$group]:-}" ] || die "no such group: $group (build, run, test, check)"
+    [ -n "${packages[$group]:-}" ] || die "no such group: $group (build, run, test, check, browser)"
 done
 wants_yyjson=
 [[ " $* " != *" build "* ]] || wants_yyjson=yes

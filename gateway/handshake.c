@@ -89,7 +89,7 @@ static bool take_token_subprotocol(struct slice element, void *subprotocol)
 
 /* ---- answers ---- */
 
-static void refuse(struct arrival *arrival, int status, const char *why)
+static void refuse(struct arrival *arrival, int status, const char *challenge, const char *why)
 {
     char address[CLIENT_ADDRESS_SIZE];
     struct buffer answer = {0};
@@ -100,13 +100,20 @@ static void refuse(struct arrival *arrival, int status, const char *why)
     log_debug("upgrade of %.*s from %s refused with %d: %s",
               (int)arrival_request(arrival)->path.length, arrival_request(arrival)->path.data,
               address, status, why);
-    http_refuse(&answer, status, why, !is_head);
+    if (status == 401 && challenge)
+        http_challenge(&answer, challenge, why);
+    else
+        http_refuse(&answer, status, why, !is_head);
     arrival_answer(arrival, &answer);
 }
 
 void handshake_refuse(struct handshake *handshake, int status, const char *why)
 {
-    refuse(handshake->arrival, status, why);
+    /* A page whose token has ended shall not have its user asked for a password by the browser. */
+    const char *challenge =
+        handshake_token(handshake).data == NULL ? handshake->protocol->challenge : NULL;
+
+    refuse(handshake->arrival, status, challenge, why);
     free(handshake);
 }
 
@@ -253,7 +260,7 @@ void handshake_begin(struct gateway *gateway, struct arrival *arrival,
 
     for (size_t i = 0; i < sizeof(obstacles) / sizeof(obstacles[0]); i++) {
         if (obstacles[i].is_there(gateway, request)) {
-            refuse(arrival, obstacles[i].status, obstacles[i].why);
+            refuse(arrival, obstacles[i].status, NULL, obstacles[i].why);
             return;
         }
     }

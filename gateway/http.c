@@ -80,15 +80,31 @@ void http_refuse_method(struct buffer *out, const char *allowed)
                 true);
 }
 
-void http_refuse(struct buffer *out, int code, const char *why, bool with_body)
+static void append_refusal(struct buffer *out, const struct status *status, const char *why,
+                           bool with_body)
 {
     struct buffer body = {0};
 
-    buffer_appendf(&body, "{\"error\":{\"code\":%d,\"message\":", find_status(code)->code);
+    buffer_appendf(&body, "{\"error\":{\"code\":%d,\"message\":", status->code);
     buffer_append_json_string(&body, slice_text(why));
     buffer_append_text(&body, "}}\n");
-    append_answer(out, code, "application/json", buffer_slice(&body), with_body);
+    append_with(out, status, "application/json", buffer_slice(&body), with_body);
     buffer_finish(&body);
+}
+
+void http_refuse(struct buffer *out, int code, const char *why, bool with_body)
+{
+    append_refusal(out, find_status(code), why, with_body);
+}
+
+void http_challenge(struct buffer *out, const char *challenge, const char *why)
+{
+    char headers[128];
+    const struct status status = {401, "Unauthorized", headers};
+
+    snprintf(headers, sizeof(headers), "WWW-Authenticate: %s\r\nWWW-Authenticate: Bearer\r\n",
+             challenge);
+    append_refusal(out, &status, why, true);
 }
 
 /* ---- pages: each appends its body and returns its status ---- */

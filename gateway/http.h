@@ -14,6 +14,8 @@ void http_answer(struct gateway *, const struct request *, struct buffer *out);
 /* Appends a refusal: {"error":{"code","message"}} and the headers its status asks for. with_body is
  * false for HEAD. */
 void http_refuse(struct buffer *out, int status, const char *why, bool with_body);
+/* Appends a 401 that asks for something else or a bearer token. */
+void http_challenge(struct buffer *out, const char *challenge, const char *why);
 /* Appends an answer with a JSON body. */
 void http_respond(struct buffer *out, int status, struct slice body);
 /* Appends a 405 that says what is allowed: "POST". */

@@ -24,10 +24,11 @@ struct message_batch {
 };
 
 struct protocol {
-    const char *name;     /* "realtime" */
-    const char *endpoint; /* "/ws" */
-    uint64_t id;          /* enum frame_protocol */
-    size_t state_size;    /* bytes of session->protocol_state, zeroed before open */
+    const char *name;      /* "realtime" */
+    const char *endpoint;  /* "/ws" */
+    uint64_t id;           /* enum frame_protocol */
+    size_t state_size;     /* bytes of session->protocol_state, zeroed before open */
+    const char *challenge; /* of a 401 to one who brought no token, beside Bearer's; or NULL */
 
     struct bus_script *const *scripts; /* of its queries (query.h); ends with NULL, or is NULL */
 

@@ -353,6 +353,8 @@ const struct protocol protocol_simple = {
     .name = "simple",
     .endpoint = "/simple",
     .id = FRAME_PROTOCOL_SIMPLE,
+    /* Some clients show name and password only to who asks for them (RFC 9110, 11.6.1). */
+    .challenge = "Basic realm=\"Trunkline\", charset=\"UTF-8\"",
     .identify = simple_identify,
     .open = on_open,
     .on_text = on_text,

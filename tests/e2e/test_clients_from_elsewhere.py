@@ -1,13 +1,15 @@
-"""Clients that were not written for us: Node's ws, and the TypeScript client of the source."""
+"""Clients that were not written for us: Node's ws, the TypeScript client of the source, curl, a browser."""
 
 import hashlib
 import json
 import os
 import subprocess
+import urllib.parse
 
 import pytest
 
-from harness import ROOT, sign_token
+from browser import Browser, needs_browser
+from harness import ENDPOINTS, ROOT, sign_token
 from waiting import PATIENCE
 
 CLIENTS = os.path.join(ROOT, "tests", "e2e", "clients")
@@ -89,3 +91,138 @@ def test_the_copy_is_the_one_printed_in_the_source():
     """Its fingerprint, so that nobody repairs the client in place of the server."""
     with open(f"{CLIENTS}/source_client.ts", "rb") as file:
         assert hashlib.sha256(file.read()).hexdigest() == SOURCE_SHA256
+
+
+# ---- curl, for the handshakes ------------------------------------------------------------------
+
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+
+
+def curl(url, *options, headers=()):
+    """The status and the headers, by their lower-case names, of each answer in one list."""
+    command = ["curl", "-sS", "-m", str(PATIENCE), "-o", "/dev/null", "-D", "-", *options]
+    for header in headers:
+        command += ["-H", header]
+    with subprocess.Popen([*command, url], stdout=subprocess.PIPE, text=True) as process:
+        answers = []
+        for line in iter(process.stdout.readline, ""):
+            name, _, value = line.strip().partition(": ")
+            if line.startswith("HTTP/"):
+                answers += [int(line.split()[1]), {}]
+            elif name:
+                head = answers[-1]
+                head[name.lower()] = ", ".join(filter(None, (head.get(name.lower()), value)))
+            elif answers[-2] == 101:
+                break  # only frames follow
+        process.kill()
+    return answers
+
+
+@pytest.mark.parametrize("protocol", ["realtime", "messaging", "chat", "simple", "callie"])
+def test_handshakes(stack, protocol):
+    user, = stack.users("curl")
+    path, naming = ENDPOINTS[protocol]
+    url = f"http://{stack.gateways[0].address}{path}"
+    named = f"{url}?" + urllib.parse.urlencode(naming(user))
+    good = f"access_token.{stack.token(user)}"
+    for options, headers, status in (
+            ((), (), 426), (("-I",), (), 426), (("-X", "OPTIONS"), (), 405),
+            (("-d", "{}"), (), 405), ((), (*UPGRADE[:2], *UPGRADE[3:]), 426),
+            ((), UPGRADE[:3], 400), (("--http1.0",), UPGRADE, 426),
+            ((), (*UPGRADE, "Authorization: Bearer wrong"), 401),
+            ((), (*UPGRADE, "Sec-WebSocket-Protocol: access_token.wrong"), 401)):
+        assert curl(named, *options, headers=headers)[0] == status, (options, headers)
+    status, head = curl(url, headers=UPGRADE)
+    assert status == (101 if protocol == "callie" else 401)
+    assert head.get("www-authenticate", "").startswith("Basic ") == (protocol == "simple")
+    assert curl(f"{url}s", headers=UPGRADE)[0] == 404
+    status, head = curl(named, headers=(*UPGRADE, f"Sec-WebSocket-Protocol: other, {good}"))
+    assert (status, head["sec-websocket-protocol"]) == (101, good)
+    assert head["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    user, = stack.users("curl")
+    named = f"{url}?" + urllib.parse.urlencode(naming(user))
+    status, head = curl(named, headers=(*UPGRADE, f"Authorization: Bearer {stack.token(user)}"))
+    assert status == 101 and "sec-websocket-protocol" not in head
+
+
+def test_who_waits_for_a_challenge_is_asked_for_name_and_password(open_stack):
+    user, = open_stack.users("curl")
+    url = f"http://{open_stack.gateways[0].address}/simple"
+    first, head, second, _ = curl(url, "--anyauth", "-u", f"{user}:secret", headers=UPGRADE)
+    assert (first, second) == (401, 101)
+    assert head["www-authenticate"].endswith(", Bearer")
+    head = curl(f"{url}?token=wrong", headers=UPGRADE)[1]
+    assert head["www-authenticate"] == "Bearer"
+
+
+# ---- a browser ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("browser"))
+    with open(f"{CLIENTS}/browser.js", encoding="utf-8") as file:
+        browser.run(file.read())
+    yield browser
+    browser.close()
+
+
+def browse(browser, stack, scenario):
+    users = stack.users("alice", "bob")
+    where = {"bases": [f"ws://{gateway.address}" for gateway in stack.gateways], "users": users,
+             "tokens": [stack.token(user) for user in users]}
+    return (*users, browser.run(f"scenarios.{scenario}({json.dumps(where)})"))
+
+
+@needs_browser
+def test_browser_speaks_realtime(browser, stack):
+    alice, _, seen = browse(browser, stack, "realtime")
+    assert seen["delivery"]["data"]["from_user"] == alice
+    assert seen["delivery"]["data"]["payload"] == {"message": "héllo 🎈"}
+    assert seen["ack"]["data"]["status"] == "delivered"
+    assert seen["code"] == 1000
+
+
+@needs_browser
+def test_browser_speaks_messaging(browser, stack, open_stack):
+    alice, bob, seen = browse(browser, open_stack, "messaging")
+    assert seen["delivery"] == {
+        "messages": [{"id": 11, "rid": bob, "sid": alice, "text": "hello"}]}
+    assert seen["again"] == seen["delivery"]
+    assert seen["code"] == 4001
+    _, _, seen = browse(browser, stack, "messagingWithTokens")
+    assert seen["delivery"]["messages"][0]["text"] == "hello"
+
+
+@needs_browser
+def test_browser_speaks_chat(browser, stack):
+    alice, _, seen = browse(browser, stack, "chat")
+    assert seen["response"]["payload"] == {"messageId": 1}
+    assert seen["event"]["id"] == 1
+    assert seen["event"]["payload"] == {
+        "chatId": alice, "userId": alice, "messageId": 1, "message": "Hi!"}
+
+
+@needs_browser
+def test_browser_speaks_simple(browser, stack, open_stack):
+    alice, _, seen = browse(browser, open_stack, "simple")
+    assert seen["reply"] == {"type": "reply", "payload_id": "1", "error": None}
+    assert (seen["delivery"]["username"], seen["delivery"]["message"]) == (alice, "hello")
+    assert seen["gone"]["username"] == alice
+    alice, _, seen = browse(browser, stack, "simpleWithTokens")
+    assert seen["delivery"]["username"] == alice
+
+
+@needs_browser
+def test_browser_speaks_callie(browser, stack):
+    alice, bob, seen = browse(browser, stack, "callie")
+    assert (seen["delivery"]["sender"], seen["delivery"]["recipient"]) == (alice, bob)
+    assert seen["delivery"]["content"] == {"messageID": "m1", "text": "hello"}
+    assert "token" not in seen["delivery"]
+    assert seen["offline"]["metadata"] == {"payloadID": "p2", "messageID": "m2"}
+
+
+@needs_browser
+def test_browser_is_refused(browser, stack):
+    assert browse(browser, stack, "refused")[2] == [1006] * 5

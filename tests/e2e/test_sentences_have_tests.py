@@ -1,16 +1,10 @@
 """Each sentence of the protocols' sources and decisions names the tests that stand for it."""
 
-import glob
-import os
-
 import pytest
 
-from sentences import HERE, problems_of
-
-WRITTEN = sorted(os.path.basename(path)[:-len(".md")]
-                 for path in glob.glob(os.path.join(HERE, "sentences", "*.md")))
+from sentences import PROTOCOLS, problems_of
 
 
-@pytest.mark.parametrize("protocol", WRITTEN)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_named_tests_exist(protocol):
     assert not list(problems_of(protocol))

@@ -2,15 +2,13 @@
 
 import json
 import re
-import shutil
-import subprocess
 import urllib.request
 
 import pytest
 
-from client import Client
-from harness import free_port, http
-from waiting import PATIENCE, wait_until
+from browser import Browser, needs_browser
+from harness import http
+from waiting import wait_until
 
 FILES = {"/": "text/html", "/console.css": "text/css", "/console.js": "text/javascript"}
 
@@ -46,50 +44,7 @@ def test_it_is_off_unless_it_is_on(stack):
         assert http("GET", f"http://{stack.gateways[0].address}{path}")[0] == 404
 
 
-class Browser:
-    """A headless Chromium with one page, driven by its own protocol."""
-
-    def __init__(self, directory):
-        self.port = free_port()
-        self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", "chromium", "--headless", "--no-sandbox",
-             "--disable-gpu", f"--remote-debugging-port={self.port}",
-             f"--user-data-dir={directory}", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        pages = wait_until(lambda: http("GET", f"http://127.0.0.1:{self.port}/json")[1] or None,
-                           "the browser answers", 2 * PATIENCE)
-        self._page = Client(next(page["webSocketDebuggerUrl"] for page in pages
-                                 if page["type"] == "page"))
-        self._last = 0
-
-    def call(self, method, **parameters):
-        self._last += 1
-        number = self._last
-        self._page.send_text(json.dumps({"id": number, "method": method, "params": parameters}))
-        return self._page.take_where(lambda message: message.get("id") == number, method)["result"]
-
-    def run(self, script):
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def open(self, url):
-        self.call("Page.navigate", url=url)
-        wait_until(lambda: self.run("document.readyState") == "complete", "the page is loaded")
-
-    def complaints(self):
-        return [message["params"] for message in self._page.arrived
-                if message.get("method") == "Runtime.exceptionThrown" or
-                message.get("method") == "Log.entryAdded" and
-                message["params"]["entry"]["level"] == "error"]
-
-    def close(self):
-        self._page.abandon()
-        self._process.kill()
-        self._process.wait()
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="no browser here")
+@needs_browser
 def test_a_person_connects_and_sees_frames(here, tmp_path):
     browser = Browser(tmp_path)
     try:
