@@ -447,4 +447,29 @@ static inline void again(const struct engine_limits *wanted)
     begin(wanted);
 }
 
+static inline void watch(int g, const char *user, uint64_t watching, uint64_t request)
+{
+    SAY(g, PRESENCE_WATCH, presence_watch, .user = T(user), .watching = watching,
+        .request = request);
+}
+
+static inline void fill_mailbox(const char *user, int count)
+{
+    char id[16];
+
+    for (int i = 1; i <= count; i++) {
+        snprintf(id, sizeof(id), "m%d", i);
+        direct(G1, "alice", user, id);
+        if (i % 50 == 0)
+            turn();
+    }
+    turn();
+    deaf_all();
+}
+
+static inline void beat(int g)
+{
+    SAY(g, GATEWAY_HEARTBEAT, gateway_heartbeat);
+}
+
 #endif
