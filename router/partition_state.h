@@ -1,6 +1,7 @@
 /*
- * The inside of a partition, shared by partition.c (batches and commits), load_stages.c (after a
- * take) and nobody else.
+ * The inside of a partition, shared by partition.c (from its take to its release), load_stages.c
+ * (after a take), partition_input.c (what is read of its input), fetch.c and partition_pages.c
+ * (what else is asked of Redis), partition_commit.c (batches and commits), and nobody else.
  */
 #ifndef ROUTER_PARTITION_STATE_H
 #define ROUTER_PARTITION_STATE_H
@@ -72,6 +73,43 @@ struct partition {
     int load_stage;
 };
 
+/* ---- partition.c ---- */
+/* A request to Redis that counts only as long as the partition is what it was. */
+struct partition_request {
+    struct partition *partition;
+    uint64_t generation;
+    struct slice user; /* owned; of fetches and pages */
+    uint64_t ticket;   /* of pages */
+};
+struct partition_request *partition_request_create(struct partition *, struct slice user);
+void partition_request_destroy(struct partition_request *);
+bool partition_request_counts(const struct partition_request *);
+/* The lease goes, and what is in memory. */
+void partition_release_lease(struct partition *);
+
+/* ---- partition_input.c ---- */
+/* The first one, which was applied or does not count any more. */
+void partition_remove_input(struct partition *);
+
+/* ---- partition_pages.c ---- */
+/* Asks for what the engine wants to be read: after a commit, which a page read before it would
+ * lack. */
+void partition_ask_pages(struct partition *);
+/* Copies a page out of the answer: it may have to wait for a commit. */
+struct page *partition_page_create(struct slice user, const struct bus_reply *entries);
+/* The first one. */
+void partition_remove_page(struct partition *);
+
+/* ---- partition_commit.c ---- */
+void partition_add_commit_script(struct bus *);
+/* Commits what there is, unless a commit is in flight: then its answer calls again. */
+void partition_pump(struct partition *);
+/* Commits, even nothing: that renews the lease. */
+void partition_commit(struct partition *);
+/* The one that is being made, or the same again. */
+void partition_send_commit(struct partition *);
+
+/* ---- load_stages.c, and what it needs ---- */
 /* Begins to load the state; ends in partition_loaded or partition_drop. */
 void partition_load(struct partition *);
 /* A user that was asked for while loading has come. */
@@ -86,8 +124,6 @@ void partition_go_on(struct partition *);
 /* Whether an answer is what was asked for; if not, the partition may be given up. */
 bool partition_readable(struct partition *, const struct bus_reply *, const char *what,
                         struct slice name);
-/* Copies a page out of the answer: it may have to wait for a commit. */
-struct page *partition_page_create(struct slice user, const struct bus_reply *entries);
 
 /* ---- fetch.c ---- */
 /* Fetches it unless it is on its way. */
