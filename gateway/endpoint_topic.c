@@ -1,5 +1,8 @@
 #include "gateway/endpoint_topic.h"
 
+#include "common/topic.h"
+#include "gateway/session.h"
+
 bool endpoint_topic_is(struct slice topic, const struct protocol **only)
 {
     struct slice name = topic.length ? slice_of(topic.data + 1, topic.length - 1) : topic;
@@ -19,6 +22,19 @@ void endpoint_topic_name(struct buffer *out, const struct protocol *protocol)
 {
     buffer_append_byte(out, '$');
     buffer_append_text(out, protocol->name);
+}
+
+bool endpoint_topic_permitted(const struct session *session)
+{
+    struct buffer name = {0};
+    bool permitted;
+
+    if (session->identity.publish_topics == NULL)
+        return true;
+    endpoint_topic_name(&name, session->protocol);
+    permitted = topic_permitted(session->identity.publish_topics, buffer_slice(&name));
+    buffer_finish(&name);
+    return permitted;
 }
 
 static void announce(struct gateway *gateway, uint32_t partition, struct slice topic,

@@ -9,12 +9,17 @@
 #include "gateway/gateway.h"
 #include "gateway/protocol.h"
 
+struct session;
+
 #define ENDPOINT_TOPIC_ALL "$all"
 
 /* Whether it is one; *only is the protocol whose sessions it reaches, NULL for all. */
 bool endpoint_topic_is(struct slice topic, const struct protocol **only);
 /* "$simple"; appends. */
 void endpoint_topic_name(struct buffer *, const struct protocol *);
+/* Whether the session's user may say something to all of its protocol: unless his token lists what
+ * he may publish to, and not this. */
+bool endpoint_topic_permitted(const struct session *);
 /* For an announcement: this gateway's counts in those of the partition. */
 void endpoint_topics_announce(struct gateway *, uint32_t partition, struct buffer *frames);
 

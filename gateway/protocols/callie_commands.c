@@ -2,6 +2,7 @@
  * CMD: one row for each command. What routers answer comes back to its payload by callie_pending.
  */
 #include "common/clock.h"
+#include "common/topic.h"
 #include "common/uid.h"
 #include "common/user.h"
 #include "common/xalloc.h"
@@ -383,10 +384,30 @@ static void list_users(const struct call *call, const struct command *command)
     ask(call, slice_of(NULL, 0), callie_list_users);
 }
 
+/* As by a subscription to his presence. */
+static bool may_see(const struct session *session, struct slice user)
+{
+    struct buffer name = {0};
+    bool permitted;
+
+    topic_presence_name(&name, user);
+    permitted = slice_equal(user, session->user) ||
+                topic_permitted(session->identity.subscribe_topics, buffer_slice(&name));
+    buffer_finish(&name);
+    return permitted;
+}
+
 static void get_status(const struct call *call, const struct command *command)
 {
+    struct callie_payload *payload = call->payload;
+
     (void)command;
-    ask(call, call->username, callie_get_status);
+    if (!may_see(payload->session, call->username))
+        callie_answer(payload->session, payload->payload_id, "FORBIDDEN",
+                      "content.parameters.username: the token does not permit this user's status",
+                      slice_text("\"field\":\"content.parameters.username\""));
+    else
+        ask(call, call->username, callie_get_status);
 }
 
 /* ---- the table ---- */

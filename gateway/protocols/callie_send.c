@@ -1,7 +1,7 @@
 /*
  * What goes to others: MSG to a user, a group or everybody, PING and PONG.
  */
-#include "common/topic.h"
+#include "gateway/endpoint_topic.h"
 #include "gateway/protocols/callie.h"
 #include "gateway/uplink.h"
 
@@ -224,19 +224,6 @@ static void to_chat(const struct callie_payload *payload)
     note_sent(payload);
 }
 
-/* A token that lists what may be published to lists this too. */
-static bool may_broadcast(const struct session *session)
-{
-    char *const *patterns = session->identity.publish_topics;
-
-    if (patterns == NULL)
-        return true;
-    for (; *patterns; patterns++)
-        if (topic_covers(slice_text(*patterns), slice_text(BROADCAST_TOPIC)))
-            return true;
-    return false;
-}
-
 static void to_everybody(const struct callie_payload *payload)
 {
     struct session *session = payload->session;
@@ -253,7 +240,7 @@ static void to_everybody(const struct callie_payload *payload)
                           .content = CONTENT_JSON},
     };
 
-    if (!may_broadcast(session)) {
+    if (!endpoint_topic_permitted(session)) {
         callie_answer(session, payload->payload_id, "FORBIDDEN",
                       "recipient: the token does not permit BROADCAST",
                       slice_text("\"field\":\"recipient\""));

@@ -5,6 +5,7 @@
 #include "common/uid.h"
 #include "common/user.h"
 #include "gateway/content.h"
+#include "gateway/endpoint_topic.h"
 #include "gateway/identify.h"
 #include "gateway/room.h"
 #include "gateway/session.h"
@@ -21,6 +22,7 @@
 
 static const char *const malformed = "malformed_payload";
 static const char *const unavailable = "unavailable";
+static const char *const forbidden = "forbidden";
 
 static struct buffer *scratch(void)
 {
@@ -164,7 +166,9 @@ static void send_message(const struct payload *payload)
     struct slice key = payload->to.data ? payload->to : slice_text(ROOM);
     uint32_t partition = partition_of(&session->gateway->deployment, key);
 
-    if (!uplink_has_credit(session->gateway->uplink, partition)) {
+    if (payload->to.data == NULL && !endpoint_topic_permitted(session)) {
+        reply(session, payload->id, forbidden, 0);
+    } else if (!uplink_has_credit(session->gateway->uplink, partition)) {
         gateway_count(GATEWAY_CREDIT_REFUSED, 1);
         reply(session, payload->id, unavailable, RETRY_AFTER_MS);
     } else if (payload->to.data) {

@@ -279,3 +279,81 @@ def test_messages_and_frames(fuzzed, protocol):
     assert witness.take("DirectMessage")["payload"] == "still there"
     witness.close()
     fuzzed.check()
+
+
+# ---- before there is a WebSocket ------------------------------------------------------------
+
+KEY = "backend:publish,notify,read,admin:" + "k" * 32
+HEADS = [
+    b"GET /ws?token=a.b.c&ack=1 HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a, b\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=15\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    b"GET /simple?username=a%20b HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YTpi\r\n"
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /api/v1/presence/%41lice HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer K\r\n\r\n",
+    b"GET /api/v1/history/history.a?last=5 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer K\r\n\r\n",
+]
+BODIES = [
+    ("publish", {"topic": "history.a", "payload": {"a": 1}, "id": "i", "metadata": {}}),
+    ("publish", {"user": "bob", "payload": "x", "ttl": 1, "priority": "high", "from": "alice"}),
+    ("publish", {"group": "g", "payload": "x"}),
+    ("notify", {"user": "bob", "level": "info", "message": "m", "actions": [{"label": "l", "url": "u"}]}),
+    ("disconnect", {"user": "bob"}), ("disconnect", {"connection_id": "a"}),
+    ("revoke", {"user": "bob"}),
+]
+PROXY = [
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", b"PROXY TCP6 ::1 ::2 1 65535\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12),
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x27" + bytes(39),
+    b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+]
+
+
+def a_request(dice):
+    if dice.random() < 0.5:
+        return dice.choice(HEADS).replace(b"Bearer K", b"Bearer " + b"k" * 32)
+    action, body = dice.choice(BODIES)
+    if dice.random() < 0.7:
+        body = bend(dice, body)
+    body = json.dumps(body).encode()
+    length = len(body) + (dice.choice([-1, 1, 10 ** 9]) if dice.random() < 0.1 else 0)
+    return (f"POST /api/v1/{action} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {'k' * 32}\r\nContent-Length: {length}\r\n\r\n").encode() + body
+
+
+def knock(address, data, dice):
+    """Says it in one or two pieces and leaves, at times without a word of goodbye."""
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        cut = dice.randrange(len(data) + 1)
+        try:
+            connection.sendall(data[:cut])
+            connection.sendall(data[cut:])
+            if dice.random() < 0.3:
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(0.05)
+                connection.recv(65536)
+            elif dice.random() < 0.3:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_heads_and_bodies(new_stack, proxied):
+    stack = new_stack(auth=False, gateways=1, api_keys=KEY, console="on", open_identity="on",
+                      proxy_protocol="on" if proxied else "off")
+    dice = random.Random(f"{SEED} heads {proxied}")
+    for _ in range(ROUNDS):
+        data = a_request(dice)
+        if proxied:
+            head = dice.choice(PROXY)
+            data = (break_bytes(dice, head) if dice.random() < 0.7 else head) + data
+        knock(stack.gateways[0].address, break_bytes(dice, data) if dice.random() < 0.6 else data,
+              dice)
+    assert stack.gateways[0].get("/healthz")[0] == 200
+    stack.check()

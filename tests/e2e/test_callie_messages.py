@@ -141,6 +141,16 @@ def test_broadcast_needs_a_token_that_permits_it(module):
     assert alice.system(payload_id=payload_id)["content"]["code"] == "FORBIDDEN"
 
 
+def test_status_needs_a_token_that_permits_it(module):
+    user, friend, other = module.users("alice", "bob", "carol")
+    module._tokens[user] = sign_token(module.secret, sub=user, sub_topics=[f"presence.{friend}"])
+    alice = callie(module, user)
+    for name, code in ((friend, "COMMAND_OK"), (user, "COMMAND_OK"), (other, "FORBIDDEN")):
+        payload_id = alice.send_payload("SERVER", "CMD", {
+            "command": "GET_STATUS", "parameters": {"username": name}})
+        assert alice.system(payload_id=payload_id)["content"]["code"] == code
+
+
 def test_ping_to_the_server_is_answered(pair):
     alice, _ = pair
     payload_id = alice.send_payload("SERVER", "PING", {})

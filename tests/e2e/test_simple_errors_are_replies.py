@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from harness import sign_token
 from messenger import Roommate
 
 TEXT, BINARY = 1, 2
@@ -152,6 +153,15 @@ def test_over_the_rate_limit(new_stack):
     assert all(0 < reply["retry_after_ms"] <= 60000 for reply in limited)
     bob.client._await(lambda: len(bob.texts()) >= len(done), 15)
     assert bob.texts() == done
+
+
+def test_the_room_needs_a_token_that_permits_it(new_stack):
+    stack = new_stack(auth=False, gateways=1)
+    for user, topics, error in (("alice", ["chat.**"], "forbidden"), ("bob", ["$simple"], None),
+                                ("carol", None, None)):
+        client = Roommate(stack, user, token=sign_token(stack.secret, sub=user, pub_topics=topics))
+        assert client.ask(message="to the room")["error"] == error
+        assert client.ask(message="to one", to="bob")["error"] is None
 
 
 def test_a_full_mailbox_is_unavailable(new_stack):
