@@ -25,6 +25,8 @@ void store_message(struct engine *, struct user *, struct message *);
 void unstore_message(struct engine *, struct user *, const struct message *);
 /* The same of an entry that is known by its number only; size: message_size. */
 void unstore_entry(struct engine *, struct user *, struct number number, size_t size);
+/* Takes what left the mailbox in this commit out of Redis: one effect a user. */
+void store_finish(struct engine *, struct user *);
 bool store_full(const struct engine *, const struct user *);
 /* A message as its entry has it. */
 struct message *store_read(const struct engine_page_entry *);
@@ -45,7 +47,9 @@ bool unread_was_read(const struct user *, struct number number);
 void unread_forget_gone(struct user *);
 /* Enters it into the index, unless it is there. */
 void unread_add(struct engine *, struct user *, const struct message *);
-void unread_remove(struct engine *, struct user *, struct number number);
+/* Writes what was added in this commit. */
+void unread_finish(struct engine *, struct user *);
+void unread_remove(struct user *, struct number number);
 /* A confirmed message of a user whose messages are kept: it stays, below the watermark. */
 void unread_confirm(struct engine *, struct user *, const struct message *);
 /* The oldest entry above `after` that was confirmed; false if there is none. */

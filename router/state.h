@@ -191,7 +191,9 @@ struct user {
     uint32_t events_key; /* of the effects of commit events_key_commit */
     uint64_t events_key_commit;
 
-    bool events_changed; /* his events in `user:<id>` are written at the end of the commit */
+    bool events_changed;    /* his events in `user:<id>` are written at the end of the commit */
+    struct buffer unstored; /* numbers that leave his mailbox in this commit */
+    bool unread_changed;    /* and the index of what is kept, too */
     uint64_t keep_written, events_written; /* hashes of what of his record seldom changes */
     uint64_t chat_commit, chat_hash;       /* the chat that came last in this commit */
     bool record_changed;  /* presence in `user:<id>` is written at the end of the commit */

@@ -6,6 +6,9 @@
 
 #include <assert.h>
 
+/* Lua unpacks so many arguments. */
+#define UNSTORED_AT_ONCE 500
+
 void store_message(struct engine *engine, struct user *user, struct message *message)
 {
     const struct effects_field fields[] = {
@@ -39,19 +42,47 @@ void store_message(struct engine *engine, struct user *user, struct message *mes
 
 void unstore_entry(struct engine *engine, struct user *user, struct number number, size_t size)
 {
-    effects_open(engine->effects, EFFECT_XDEL, user_mailbox_key(engine, user), 1);
-    effects_number(engine->effects, number);
+    buffer_append(&user->unstored, &number, sizeof(number));
     user->mailbox_count -= user->mailbox_count > 0;
     user->waiting -= user->waiting > 0 && number_compare(number, user->delivered) > 0;
     user->mailbox_bytes -= size < user->mailbox_bytes ? size : user->mailbox_bytes;
     user_mailbox_changed(engine, user);
 }
 
+static void write_unstored(struct engine *engine, enum effect_opcode opcode, uint32_t key,
+                           const struct number *numbers, size_t count)
+{
+    effects_open(engine->effects, opcode, key, count);
+    for (size_t i = 0; i < count; i++)
+        effects_number(engine->effects, numbers[i]);
+}
+
+void store_finish(struct engine *engine, struct user *user)
+{
+    const struct number *numbers = (const struct number *)(const void *)user->unstored.data;
+    size_t left = user->unstored.length / sizeof(*numbers);
+
+    unread_finish(engine, user);
+    while (left > 0) {
+        size_t count = left < UNSTORED_AT_ONCE ? left : UNSTORED_AT_ONCE;
+
+        write_unstored(engine, EFFECT_XDEL, user_mailbox_key(engine, user), numbers, count);
+        if (user->unread_changed)
+            write_unstored(engine, EFFECT_HDEL,
+                           effects_key(engine->effects, "unread", user_slice(user)), numbers,
+                           count);
+        numbers += count;
+        left -= count;
+    }
+    buffer_finish(&user->unstored);
+    user->unread_changed = false;
+}
+
 void unstore_message(struct engine *engine, struct user *user, const struct message *message)
 {
     unstore_entry(engine, user, message->number, message_size(message));
     if (user->keep)
-        unread_remove(engine, user, message->number);
+        unread_remove(user, message->number);
 }
 
 bool store_full(const struct engine *engine, const struct user *user)

@@ -9,11 +9,16 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+/* Pairs of one effect: Lua unpacks so many arguments. */
+#define WRITTEN_AT_ONCE 250
+
 struct unread_item {
     struct number number;
     uint64_t size, sent_at_ms, protocol;
     struct slice from, id; /* in text */
     TAILQ_ENTRY(unread_item) link;
+    LIST_ENTRY(unread_item) fresh_link;
+    bool fresh;               /* of this commit, not written yet */
     struct unread_item *same; /* another with this id; only the first is in the table by id */
     UT_hash_handle hh, hh_id;
     char text[];
@@ -22,6 +27,7 @@ struct unread_item {
 struct unread {
     struct unread_item *by_number, *by_id;
     TAILQ_HEAD(unread_list, unread_item) items; /* in order of numbers */
+    LIST_HEAD(, unread_item) fresh;
 };
 
 static struct unread *index_of(struct user *user)
@@ -102,6 +108,8 @@ static void remove_id(struct unread *unread, struct unread_item *item)
 
 static void item_destroy(struct unread *unread, struct unread_item *item)
 {
+    if (item->fresh)
+        LIST_REMOVE(item, fresh_link);
     remove_id(unread, item);
     HASH_DEL(unread->by_number, item);
     TAILQ_REMOVE(&unread->items, item, link);
@@ -138,21 +146,40 @@ static uint32_t unread_key(struct engine *engine, const struct user *user)
 }
 
 /* "size sent_at protocol from", and behind a newline, which no user id has, the message's id. */
-static void write_item(struct engine *engine, const struct user *user,
-                       const struct unread_item *item)
+static void write_item(struct effects *effects, const struct unread_item *item)
 {
     struct buffer value = {0};
-    char number[NUMBER_TEXT_SIZE];
 
     buffer_appendf(&value, "%" PRIu64 " %" PRIu64 " %" PRIu64 " ", item->size, item->sent_at_ms,
                    item->protocol);
     buffer_append_slice(&value, item->from);
     buffer_append_byte(&value, '\n');
     buffer_append_slice(&value, item->id);
-    effects_hset(engine->effects, unread_key(engine, user),
-                 slice_of(number, (size_t)number_format(item->number, number)),
-                 buffer_slice(&value));
+    effects_number(effects, item->number);
+    effects_text(effects, buffer_slice(&value));
     buffer_finish(&value);
+}
+
+void unread_finish(struct engine *engine, struct user *user)
+{
+    struct unread_item *item;
+    size_t count = 0, left = 0;
+
+    if (user->unread == NULL)
+        return;
+    LIST_FOREACH(item, &user->unread->fresh, fresh_link)
+    left++;
+    while ((item = LIST_FIRST(&user->unread->fresh)) != NULL) {
+        if (count == 0) {
+            count = left < WRITTEN_AT_ONCE ? left : WRITTEN_AT_ONCE;
+            effects_open(engine->effects, EFFECT_HSET, unread_key(engine, user), 2 * count);
+        }
+        write_item(engine->effects, item);
+        item->fresh = false;
+        LIST_REMOVE(item, fresh_link);
+        count--;
+        left--;
+    }
 }
 
 static struct unread_item *load_item(const struct engine_field *field)
@@ -208,18 +235,18 @@ void unread_add(struct engine *engine, struct user *user, const struct message *
     item->sent_at_ms = message->sent_at_ms;
     item->protocol = message->protocol;
     insert(index_of(user), item);
-    write_item(engine, user, item);
+    item->fresh = true;
+    LIST_INSERT_HEAD(&user->unread->fresh, item, fresh_link);
+    user_mailbox_changed(engine, user);
 }
 
-void unread_remove(struct engine *engine, struct user *user, struct number number)
+void unread_remove(struct user *user, struct number number)
 {
     struct unread_item *item = find(user, number);
-    char text[NUMBER_TEXT_SIZE];
 
     if (item == NULL)
         return;
-    effects_hdel(engine->effects, unread_key(engine, user),
-                 slice_of(text, (size_t)number_format(number, text)));
+    user->unread_changed = true;
     item_destroy(user->unread, item);
 }
 
@@ -311,7 +338,7 @@ static void drop(struct engine *engine, struct user *user, const struct unread_i
     if (user->page_asked)
         note_gone(user, number);
     unstore_entry(engine, user, number, item->size);
-    unread_remove(engine, user, number);
+    unread_remove(user, number);
     mailbox_forget(engine, user, number);
 }
 

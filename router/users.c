@@ -5,6 +5,7 @@
  */
 #include "common/xalloc.h"
 #include "router/events.h"
+#include "router/mailbox.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ static void user_destroy(struct engine *engine, struct user *user)
     free(user->gone);
     free((char *)user->presence_metadata.data);
     free(user->event_days);
+    buffer_finish(&user->unstored);
     HASH_DEL(engine->users, user);
     free(user);
 }
@@ -261,6 +263,7 @@ void users_finish(struct engine *engine)
     while ((user = TAILQ_FIRST(&engine->changed)) != NULL) {
         TAILQ_REMOVE(&engine->changed, user, changed_link);
         user->in_changed = false;
+        store_finish(engine, user);
         write_record(engine, user);
         user_settle(engine, user);
     }
