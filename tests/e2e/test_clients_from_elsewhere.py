@@ -156,73 +156,75 @@ def test_who_waits_for_a_challenge_is_asked_for_name_and_password(open_stack):
     assert head["www-authenticate"] == "Bearer"
 
 
-# ---- a browser ---------------------------------------------------------------------------------
+# ---- each endpoint, by Node and by a browser ----------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def page(tmp_path_factory):
+    """A function that runs a scenario in the one page of a browser."""
     browser = Browser(tmp_path_factory.mktemp("browser"))
-    with open(f"{CLIENTS}/browser.js", encoding="utf-8") as file:
+    with open(f"{CLIENTS}/endpoints.js", encoding="utf-8") as file:
         browser.run(file.read())
-    yield browser
+    yield lambda scenario, where: browser.run(f"scenarios.{scenario}({where})")
     browser.close()
 
 
-def browse(browser, stack, scenario):
+@pytest.fixture(params=["node", pytest.param("browser", marks=needs_browser)])
+def client(request):
+    if request.param == "browser":
+        return request.getfixturevalue("page")
+    return lambda scenario, where: run_node(f"{CLIENTS}/node_endpoints.js", scenario, where)
+
+
+def play(client, stack, scenario):
     users = stack.users("alice", "bob")
     where = {"bases": [f"ws://{gateway.address}" for gateway in stack.gateways], "users": users,
              "tokens": [stack.token(user) for user in users]}
-    return (*users, browser.run(f"scenarios.{scenario}({json.dumps(where)})"))
+    return (*users, client(scenario, json.dumps(where)))
 
 
-@needs_browser
-def test_browser_speaks_realtime(browser, stack):
-    alice, _, seen = browse(browser, stack, "realtime")
+def test_a_page_speaks_realtime(client, stack):
+    alice, _, seen = play(client, stack, "realtime")
     assert seen["delivery"]["data"]["from_user"] == alice
     assert seen["delivery"]["data"]["payload"] == {"message": "héllo 🎈"}
     assert seen["ack"]["data"]["status"] == "delivered"
     assert seen["code"] == 1000
 
 
-@needs_browser
-def test_browser_speaks_messaging(browser, stack, open_stack):
-    alice, bob, seen = browse(browser, open_stack, "messaging")
+def test_a_page_speaks_messaging(client, stack, open_stack):
+    alice, bob, seen = play(client, open_stack, "messaging")
     assert seen["delivery"] == {
         "messages": [{"id": 11, "rid": bob, "sid": alice, "text": "hello"}]}
     assert seen["again"] == seen["delivery"]
     assert seen["code"] == 4001
-    _, _, seen = browse(browser, stack, "messagingWithTokens")
+    _, _, seen = play(client, stack, "messagingWithTokens")
     assert seen["delivery"]["messages"][0]["text"] == "hello"
 
 
-@needs_browser
-def test_browser_speaks_chat(browser, stack):
-    alice, _, seen = browse(browser, stack, "chat")
+def test_a_page_speaks_chat(client, stack):
+    alice, _, seen = play(client, stack, "chat")
     assert seen["response"]["payload"] == {"messageId": 1}
     assert seen["event"]["id"] == 1
     assert seen["event"]["payload"] == {
         "chatId": alice, "userId": alice, "messageId": 1, "message": "Hi!"}
 
 
-@needs_browser
-def test_browser_speaks_simple(browser, stack, open_stack):
-    alice, _, seen = browse(browser, open_stack, "simple")
+def test_a_page_speaks_simple(client, stack, open_stack):
+    alice, _, seen = play(client, open_stack, "simple")
     assert seen["reply"] == {"type": "reply", "payload_id": "1", "error": None}
     assert (seen["delivery"]["username"], seen["delivery"]["message"]) == (alice, "hello")
     assert seen["gone"]["username"] == alice
-    alice, _, seen = browse(browser, stack, "simpleWithTokens")
+    alice, _, seen = play(client, stack, "simpleWithTokens")
     assert seen["delivery"]["username"] == alice
 
 
-@needs_browser
-def test_browser_speaks_callie(browser, stack):
-    alice, bob, seen = browse(browser, stack, "callie")
+def test_a_page_speaks_callie(client, stack):
+    alice, bob, seen = play(client, stack, "callie")
     assert (seen["delivery"]["sender"], seen["delivery"]["recipient"]) == (alice, bob)
     assert seen["delivery"]["content"] == {"messageID": "m1", "text": "hello"}
     assert "token" not in seen["delivery"]
     assert seen["offline"]["metadata"] == {"payloadID": "p2", "messageID": "m2"}
 
 
-@needs_browser
-def test_browser_is_refused(browser, stack):
-    assert browse(browser, stack, "refused")[2] == [1006] * 5
+def test_a_page_is_refused(client, stack):
+    assert play(client, stack, "refused")[2] == [1006] * 5

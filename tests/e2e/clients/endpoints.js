@@ -1,5 +1,5 @@
-// In a page: the browser's own WebSocket at each endpoint. Each of `scenarios` is told both
-// gateways and two users with tokens, {bases, users, tokens}, and returns what came.
+// A browser's WebSocket at each endpoint (or Node's, which has the same members). Each of `scenarios`
+// is told both gateways and two users with tokens, {bases, users, tokens}, and returns what came.
 "use strict";
 
 function connect(url, subprotocols = []) {
@@ -38,7 +38,9 @@ const isType = (type) => (frame) => frame.type === type;
 const scenarios = {
     async realtime(where) {
         const [alice, bob] = await withTokens(where, "/ws");
-        await Promise.all([alice, bob].map((client) => client.until(isType("Status"))));
+        await alice.until(isType("Status"));
+        bob.say({ type: "Subscribe", id: "0", data: { topics: ["page"] } });
+        await bob.until(isType("Ack")); // his partition knows him: sooner, it may be queued first
         alice.say({ type: "DirectMessage", id: "1",
             data: { target_user: where.users[1], payload: { message: "héllo 🎈" } } });
         const delivery = await bob.until(isType("DirectMessage"));
@@ -105,6 +107,9 @@ const scenarios = {
         bob.say(payload(1, { recipient: "SERVER", type: "PING", content: {}, payloadID: "p0" }));
         await Promise.all([alice.until(code("AUTH_OK")), bob.until(code("AUTH_OK")),
             bob.until(isType("PONG"))]);
+        bob.say(payload(1, { recipient: where.users[1], type: "PING", content: {},
+            payloadID: "p0" }));
+        await bob.until(isType("PING")); // his partition knows him: sooner, it may be discarded
         alice.say(payload(0, { recipient: where.users[1], type: "MSG", payloadID: "p1",
             content: { messageID: "m1", text: "hello" } }));
         alice.say(payload(0, { recipient: "nobody-at-all", type: "MSG", payloadID: "p2",
