@@ -10,6 +10,7 @@
 #define GATEWAY_PROTOCOLS_CALLIE_H
 
 #include "common/json.h"
+#include "gateway/admission.h"
 #include "gateway/content.h"
 #include "gateway/protocol.h"
 #include "gateway/session.h"
@@ -102,6 +103,8 @@ bool callie_has_credit(const struct callie_payload *, const uint32_t *partitions
 
 /* ---- callie_commands.c ---- */
 bool callie_check_command(struct callie_payload *);
+/* What one to SERVER is charged as: those that reach into others' lists of chats are dearer. */
+enum limit callie_limit_of_command(const struct callie_payload *);
 void callie_do_command(struct callie_payload *);
 /* The chat that an EDIT_MESSAGE or DELETE_MESSAGE speaks of is known, or it has none of his
  * (empty). */

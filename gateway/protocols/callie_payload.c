@@ -284,7 +284,7 @@ static enum limit limit_of(const struct callie_payload *payload)
         payload->fault == NULL)
         return LIMIT_ACK;
     if (payload->to == CALLIE_TO_SERVER)
-        return LIMIT_MESSAGE;
+        return callie_limit_of_command(payload);
     return payload->to == CALLIE_TO_BROADCAST ? LIMIT_BROADCAST : LIMIT_DIRECT;
 }
 

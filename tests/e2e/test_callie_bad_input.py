@@ -184,3 +184,15 @@ def test_rate_limits_are_told(new_stack):
     assert answer["metadata"]["retry_after_ms"] > 0
     assert answer["metadata"]["payloadID"] == json.loads(payload)["payloadID"]
     assert client.close_code is None
+
+
+def test_groups_are_made_at_a_slower_rate(new_stack):
+    """Their members are not asked, and each group is in their lists of chats."""
+    alice = callie(new_stack(auth=False, gateways=1, rate_limits="on"), "alice")
+    made = [alice.send_payload("SERVER", "CMD", {
+        "command": "CREATE_GROUP", "parameters": {"name": "g", "members": ["bob"]}})
+        for _ in range(60)]
+    answers = [alice.system(payload_id=payload_id) for payload_id in made]
+    codes = [answer["content"]["code"] for answer in answers]
+    assert codes[:20] == ["COMMAND_OK"] * 20 and "RATE_LIMITED" in codes
+    assert alice.messages() == []
