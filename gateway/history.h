@@ -3,7 +3,7 @@
  * some offset. Routers write histories, each message under a dense offset; here a session that is
  * behind is kept off the live messages and reads the stream page by page, each page when the one
  * before was taken by its peer, until it has reached what is live: by the offsets nothing is missed
- * or sent twice at the seam. Internal to topics.c.
+ * or sent twice at the seam. Internal to topics.
  */
 #ifndef GATEWAY_HISTORY_H
 #define GATEWAY_HISTORY_H

@@ -1,6 +1,6 @@
 /*
  * Hands topic messages and presence to the sessions that subscribe: each is encoded once for each
- * protocol, and reaches a session once. Internal to topics.c.
+ * protocol, and reaches a session once. Internal to topics.
  */
 #ifndef GATEWAY_TOPIC_FANOUT_H
 #define GATEWAY_TOPIC_FANOUT_H

@@ -1,7 +1,7 @@
 /*
  * Who subscribes to what on this gateway: targets (topics, patterns, followed users), the sessions
- * that each reaches, and the subscriptions that join the two. Internal to topics.c and
- * topic_fanout.c. Pure memory: nothing here knows of partitions' answers or sends anything.
+ * that each reaches, and the subscriptions that join the two. Internal to topics.
+ * Pure memory: nothing here knows of partitions' answers or sends anything.
  */
 #ifndef GATEWAY_TOPIC_INDEX_H
 #define GATEWAY_TOPIC_INDEX_H

@@ -2,8 +2,6 @@
 
 #include "common/xalloc.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Members kept in memory, of all conversations, while nothing needs them. */
