@@ -206,7 +206,8 @@ static bool copy_text(char *out, size_t size, struct slice text)
 {
     if (text.length >= size || (text.length > 0 && memchr(text.data, '\0', text.length)))
         return false;
-    memcpy(out, text.data, text.length);
+    if (text.length > 0)
+        memcpy(out, text.data, text.length);
     out[text.length] = '\0';
     return true;
 }

@@ -48,6 +48,13 @@ def test_redis_and_its_file_never_have_it(strict):
                 assert password.encode() not in file.read(), path
 
 
+def test_what_is_no_question_is_passed_over(strict):
+    for fields in (("q", "1"), ("g", "g1"), ("g", "g1", "n", "1"), ("n", "1", "box", "x"),
+                   ("g", "x" * 200, "n", "1", "box", "x"), ("g", "g1", "n", "1", "box", "x" * 2000)):
+        strict.redis.command("XADD", "trunkline:auth:asks", "*", *fields)
+    test_right_and_wrong_ones(strict)
+
+
 def test_guessing_is_limited(strict):
     user, = strict.users("guessed")
     strict.auth.register(user)
