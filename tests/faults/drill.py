@@ -27,6 +27,7 @@ sys.path.append(os.path.join(os.path.dirname(FOLDER), "e2e"))
 from inspection import (announcements, connections_are, homes_of_mail, inspect,  # noqa: E402
                         no_mail_but_of, take_snapshot, waiting_in_mailboxes)
 from journal import Client, Recorder  # noqa: E402
+from speakers import SPEAKERS  # noqa: E402
 from resp import Redis  # noqa: E402
 from judge import Journal, figures, judge, wrong_presence  # noqa: E402
 from stack import DrillStack, exit_status_of, go_on, pause, resident_kb  # noqa: E402
@@ -78,7 +79,7 @@ KINDS = {
     "client stays away": (3, "stay_away", (), 0),
 }
 
-MESSAGE_ID = rb'"id": ?"([^"]+:\d+)"'  # as journal.py writes it into payloads
+MESSAGE_ID = rb'"([^"|]+:\d+)\|\d+\|'  # in bodies: journal.py, text_of
 
 INSTEAD = "client aborts"
 
@@ -115,6 +116,7 @@ class Drill:
         self.groups = {"routers": self.stack.routers, "gateways": self.stack.gateways,
                        "auths": [self.stack.auth], "redises": [self.stack.redis]}
         users = self.stack.users(*"abcdefghij")
+        others = self.stack.users(*"klmnopqr")  # two of each other protocol
         # (device, its user, whether it acknowledges): two users have two devices.
         devices = [(user, user, index % 3 == 2) for index, user in enumerate(users)]
         devices += [(f"{users[0]}'", users[0], False), (f"{users[2]}'", users[2], False)]
@@ -123,8 +125,12 @@ class Drill:
             self.clients.append(Client(
                 self.recorder, name, user, self.stack.token(user), addresses,
                 seed=f"{self.options.seed}/{name}", acknowledges=acknowledges,
-                peers=users, publishes=TOPICS, pace=0.04 * SLOWNESS,
+                peers=users + others, publishes=TOPICS, pace=0.04 * SLOWNESS,
                 topics=TOPICS[index % 3:][:1], follows=users if index in (1, 5) else ()))
+        for index, user in enumerate(others):
+            self.clients.append(SPEAKERS[index % len(SPEAKERS)](
+                self.recorder, user, user, self.stack.token(user), addresses,
+                seed=f"{self.options.seed}/{user}", peers=users + others, pace=0.15 * SLOWNESS))
 
     async def supervise(self):
         """Starts again what found no Redis; anything else that ends by itself is a crash."""
@@ -298,7 +304,9 @@ class Drill:
         before, self._announced = self._announced, announcements(snapshot)
         lasting = {index: self.ports_of(gateways.items() & before.get(index, {}).items())
                    for index, gateways in self._announced.items()}
-        return {"waiting": waiting_in_mailboxes(snapshot, MESSAGE_ID),
+        everywhere = set.intersection(*map(set, lasting.values()))
+        return {"unbroken": sorted(everywhere),
+                "waiting": waiting_in_mailboxes(snapshot, MESSAGE_ID),
                 "lasting": {user: lasting.get(index, [])
                             for user, index in homes_of_mail(snapshot).items()}}
 

@@ -1,7 +1,7 @@
 """
-Clients of the realtime protocol that write down what they did and what they saw (judge.py says
-how). What a journal has of a connection is exact: all that this machine's TCP took for it is read,
-however the connection ends.
+A client of the realtime protocol, and what those of others (speakers.py) have in common with it:
+they write down what they did and what they saw (judge.py says how). What a journal has of a
+connection is exact: all that this machine's TCP took for it is read, however the connection ends.
 """
 
 import asyncio
@@ -35,6 +35,11 @@ class Recorder:
         with open(path, "w", encoding="utf-8") as file:
             for event in self.events:
                 file.write(json.dumps(event) + "\n")
+
+
+def text_of(message):
+    """Any protocol can carry it."""
+    return f"{message['id']}|{message['number']}|{message['fill']}"
 
 
 class ExactProtocol(WebSocketClientProtocol):
@@ -86,6 +91,9 @@ class Client:
     One device of a user: always connected to some gateway unless `away`, and sending as long as
     `sending`. What was not answered is sent again, in order, before anything new.
     """
+
+    protocol = "realtime"
+    welcomes = True  # by itself, or nothing is said to one who has connected
 
     def __init__(self, recorder, name, user, token, addresses, *, seed, acknowledges=False,
                  peers=(), topics=(), publishes=(), follows=(), pace=0.06):
@@ -176,19 +184,23 @@ class Client:
 
     async def _connect(self):
         address = self._random.choice(self._addresses)
-        acknowledges = "&ack=1" if self.acknowledges else ""
         return await connect(
-            f"ws://{address}/ws?token={self._token}{acknowledges}",
+            f"ws://{address}{self._path()}",
             create_protocol=ExactProtocol, open_timeout=HANDSHAKE_WITHIN,
             close_timeout=HANDSHAKE_WITHIN, ping_interval=None, max_queue=None, max_size=None,
             compression=None)
+
+    def _path(self):
+        return f"/ws?token={self._token}" + ("&ack=1" if self.acknowledges else "")
 
     async def _live(self, socket):
         self._connections += 1
         conn = f"{self.name}/{self._connections}"
         self._recorder.write("open", conn=conn, user=self.user, ack=self.acknowledges,
-                             gateway=socket.remote_address[1])
+                             protocol=self.protocol, gateway=socket.remote_address[1])
         self._socket = socket
+        if self.welcomes and self.protocol != "realtime":
+            self._is_welcome(conn)
         writer = asyncio.create_task(self._write(socket, conn))
         try:
             async for text in socket:
@@ -215,10 +227,13 @@ class Client:
             self.problems.append(repr(problem))
             socket.cut()
 
-    async def _write_on(self, socket, conn):
+    async def _greet(self, socket, conn):
         if self._subscriptions:
             await socket.send(json.dumps({"type": "Subscribe", "id": f"s:{conn}",
                                           "data": {"topics": self._subscriptions}}))
+
+    async def _write_on(self, socket, conn):
+        await self._greet(socket, conn)
         started = time.monotonic()
         self._forget_old()
         for message in list(self._unanswered.values()):
@@ -257,22 +272,31 @@ class Client:
     def _make(self):
         self._numbers += 1
         topic = self._publishes and self._random.random() < 0.2
+        receivers = self._publishes if topic else self._receivers()
         return {"id": f"{self.name}:{self._numbers}", "number": self._numbers,
                 "kind": "topic" if topic else "direct", "made": time.monotonic(),
-                "to": self._random.choice(self._publishes if topic else self._peers),
+                "to": self._random.choice(receivers),
                 "fill": "x" * self._random.choice((0, 10, 100, 1000)),
                 # Without an id in the protocol the router cannot know a retry: there is none, and
                 # nothing but the numbers of entries keeps it from being applied twice.
-                "anonymous": self._random.random() < 0.3}
+                "anonymous": self._is_anonymous()}
+
+    def _receivers(self):
+        return self._peers
+
+    def _is_anonymous(self):
+        return self._random.random() < 0.3
 
     async def _send(self, socket, conn, message):
-        payload = {"by": self.name, "id": message["id"], "number": message["number"],
-                   "fill": message["fill"]}
-        data = ({"topic": message["to"], "payload": payload} if message["kind"] == "topic" else
-                {"target_user": message["to"], "payload": payload})
         self._recorder.write("sent", conn=conn, kind=message["kind"], id=message["id"],
                              to=message["to"], number=message["number"],
                              anonymous=message["anonymous"])
+        await self._say(socket, message)
+
+    async def _say(self, socket, message):
+        payload = {"message": text_of(message)}
+        data = ({"topic": message["to"], "payload": payload} if message["kind"] == "topic" else
+                {"target_user": message["to"], "payload": payload})
         await socket.send(json.dumps({
             "type": "Broadcast" if message["kind"] == "topic" else "DirectMessage", "data": data,
             **({} if message["anonymous"] else {"id": message["id"]})}))
@@ -294,27 +318,33 @@ class Client:
 
     def _on_status(self, _, conn, message, data):
         if data["status"] == "connected":
-            self._conn = conn
-            self._recorder.write("welcome", conn=conn, id=data["details"]["connection_id"])
+            self._is_welcome(conn, id=data["details"]["connection_id"])
         elif data["status"] == "subscribed":
             topics = [topic for topic in self._subscriptions if not topic.startswith("presence.")]
             self._recorder.write("subscribed", conn=conn, topics=topics)
+
+    def _is_welcome(self, conn, **fields):
+        self._conn = conn
+        self._recorder.write("welcome", conn=conn, **fields)
 
     def _on_presence(self, _, conn, message, data):
         self._recorder.write("presence", conn=conn, of=data["user_id"], status=data["status"])
 
     def _on_directmessage(self, socket, conn, message, data):
-        self._came(conn, "direct", data, self.user)
+        self._came(conn, "direct", data["payload"]["message"], self.user,
+                   data["metadata"]["message_id"])
         if self.acknowledges:
             asyncio.create_task(self._acknowledge(socket, data["metadata"]["message_id"]))
 
     def _on_broadcast(self, _, conn, message, data):
-        self._came(conn, "topic", data, data["topic"])
+        self._came(conn, "topic", data["payload"]["message"], data["topic"],
+                   data["metadata"]["message_id"])
 
-    def _came(self, conn, kind, data, to):
-        payload = data["payload"]
-        self._recorder.write("came", conn=conn, kind=kind, id=payload["id"], sender=payload["by"],
-                             to=to, number=payload["number"], mid=data["metadata"]["message_id"])
+    def _came(self, conn, kind, text, to, mid=None):
+        id, number, _ = text.split("|")
+        self._recorder.write("came", conn=conn, kind=kind, id=id, sender=id.rpartition(":")[0],
+                             to=to, number=int(number), mid=mid)
+        return id
 
     def _on_ack(self, _, conn, message, data):
         # A topic's receivers are a number: a retry must be told the same one.

@@ -3,7 +3,8 @@ The verdict over a journal: what a promise of delivery.md does not allow. Pure f
 is a list of events in the order in which they happened (one process wrote all of them), each a dict
 with "event" and:
 
-    open      conn user [ack gateway] a client is connected; ack: it acknowledges itself; gateway: the
+    open      conn user [ack gateway protocol]
+                                      a client is connected; ack: it acknowledges itself; gateway: the
                                       port it came to
     welcome   conn id                 its connection_id
     closed    conn code               nothing more comes on it
@@ -11,15 +12,19 @@ with "event" and:
                                       kind "direct" (to: user) or "topic" (to: topic); a retry is
                                       one more of them; answers to anonymous ones are not known
     answer    conn id how [to]        delivered, queued, refused (503: not applied), full (404 with
-                                      queued: false)
+                                      queued: false), discarded (callie)
     came      conn kind id sender to number [mid]
                                       mid: the id it has in the protocol; id: its own
     subscribed conn topics            the Status to it has come
+    numbered  conn number             an event of chat; what it brings is one more of "came"
+    read      conn id                 messaging: from now on it is not to come again
     presence  conn of status
-    quiet     [away waiting lasting]  everything has settled: what was accepted is there, and what
+    quiet     [away waiting lasting unbroken]
+                                       everything has settled: what was accepted is there, and what
                                       came is confirmed but for what still waits for those away
                                       waiting: {user: [id]}; lasting: {user: [gateway]}, which his
-                                      partition knew all the time since the last quiet
+                                      partition knew all the time since the last quiet; unbroken:
+                                      gateways, which every partition did
 
 Ids are unique in a journal. Numbers of a sender rise. A finding is (kind, sentence).
 """
@@ -37,6 +42,8 @@ class Journal:
         self.events = events
         self.user_of = {}                              # conn -> user
         self.gateway_of = {}                           # conn -> gateway
+        self.protocol_of = {}                          # conn -> protocol
+        self.read = {}                                 # (conn, id) -> place
         self.acknowledging = set()                     # users
         self.sent = {}                                 # id -> the first send
         self.tries = collections.defaultdict(list)     # id -> [(conn, place)], no refused ones
@@ -49,6 +56,7 @@ class Journal:
     def _on_open(self, place, event):
         self.user_of[event["conn"]] = event["user"]
         self.gateway_of[event["conn"]] = event.get("gateway")
+        self.protocol_of[event["conn"]] = event.get("protocol", "realtime")
         if event.get("ack"):
             self.acknowledging.add(event["user"])
         self.opened[event["conn"]] = place
@@ -65,6 +73,9 @@ class Journal:
         self.answers[id].append((place, event))
         if event["how"] == "refused":
             self.tries[id] = [attempt for attempt in self.tries[id] if attempt[0] != conn]
+
+    def _on_read(self, place, event):
+        self.read[event["conn"], event["id"]] = place
 
     def _on_came(self, place, event):
         self.arrivals[event["id"]].append((place, event["conn"]))
@@ -140,11 +151,31 @@ def _confirmed_before(journal, id, place, conn, seen, quiets):
     for other, before in seen.items():
         if journal.user_of.get(other) != user or kind != "direct":
             continue
+        if journal.protocol_of[other] == "chat" and device_of(other) == device_of(conn):
+            yield f"{id} came on {conn} again, though {other} had seen its event"
+            return
+        if journal.protocol_of[other] == "messaging":
+            before = _read_for_good(journal, other, id, quiets)
+            if before is None:
+                continue
         between = [journal.events[quiet] for quiet in quiets
                    if before < quiet < journal.opened.get(conn, place)]
         if between and not _may_still_wait(journal, id, user, other, between):
             yield f"{id} came on {conn} again, confirmed on {other} long before"
             return
+
+
+def device_of(conn):
+    return conn.partition("/")[0]
+
+
+def _read_for_good(journal, conn, id, quiets):
+    """Where it was read, if the connection by which this was said lived on until all was quiet."""
+    place = journal.read.get((conn, id))
+    if place is not None and any(place < quiet and journal.is_open(conn, quiet)
+                                 for quiet in quiets):
+        return place
+    return None
 
 
 def _may_still_wait(journal, id, user, conn, quiets):
@@ -194,10 +225,39 @@ def _sent_before(journal, y, x):
     return bool(of_x) and all(of_y.get(conn, place + 1) < place for conn, place in of_x.items())
 
 
+def gapped(journal):
+    """I7: a device of chat, which says at each connect what it has seen, sees events one by one."""
+    newest = collections.Counter()
+    for event in journal.events:
+        if event["event"] == "numbered":
+            device = device_of(event["conn"])
+            if event["number"] != newest[device] + 1:
+                yield f"{event['conn']} saw event {event['number']} after {newest[device]}"
+            newest[device] = event["number"]
+
+
+def vanished(journal):
+    """
+    A message of callie has come, or its sender was told that it was discarded: if his connection
+    lived on, at a gateway that nobody has buried.
+    """
+    last = -1
+    for quiet in journal.quiets():
+        unbroken = journal.events[quiet].get("unbroken", ())
+        for id, tries in journal.tries.items():
+            conn, place = tries[-1] if tries else (None, quiet)
+            if not last < place < quiet or journal.protocol_of.get(conn) != "callie":
+                continue
+            if journal.gateway_of[conn] in unbroken and journal.is_open(conn, quiet) and not (
+                    journal.arrivals[id] or journal.answers[id]):
+                yield f"{id} of {conn} did not come, and nobody was told"
+        last = quiet
+
+
 def contradicting(journal):
     """A retry is answered as before; a message goes to connections of its receiver."""
     owners = {event["id"]: journal.user_of[event["conn"]] for event in journal.events
-              if event["event"] == "welcome"}
+              if event["event"] == "welcome" and "id" in event}
     for id, answers in journal.answers.items():
         told = {(answer["how"], tuple(sorted(answer.get("to") or ())))
                 for _, answer in answers if answer["how"] in APPLIED}
@@ -259,8 +319,8 @@ def wrong_presence(journal):
                     yield f"{user} has {connected[user]} connections, {conn} was told {status}"
 
 
-JUDGEMENTS = (lost, lost_on_topics, doubled, reordered, contradicting, unanswered, foreign,
-              wrong_presence)
+JUDGEMENTS = (lost, lost_on_topics, doubled, reordered, gapped, vanished, contradicting, unanswered,
+              foreign, wrong_presence)
 
 
 def judge(events):
@@ -280,11 +340,13 @@ def figures(events):
     return {
         "messages": len(journal.sent),
         "tries": sum(event["event"] == "sent" for event in events),
-        **{how: hows[how] for how in (*APPLIED, "refused")},
+        **{how: hows[how] for how in (*APPLIED, "refused", "discarded")},
         "unknown": sum(id not in journal.answers and not sent.get("anonymous")
                        for id, sent in journal.sent.items()),
         "without an id": sum(bool(sent.get("anonymous")) for sent in journal.sent.values()),
         "arrivals": sum(map(len, journal.arrivals.values())),
         "repeats on a new connection": again,
-        "connections": len(journal.user_of),
+        "events": sum(event["event"] == "numbered" for event in events),
+        "read": len(journal.read),
+        "connections": dict(collections.Counter(journal.protocol_of.values())),
     }

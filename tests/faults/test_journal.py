@@ -17,8 +17,7 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST
 
 def message(number):
     return json.dumps({"type": "DirectMessage", "data": {
-        "from_user": "a", "payload": {"by": "a", "id": f"a:{number}", "number": number,
-                                      "fill": "x" * 100},
+        "from_user": "a", "payload": {"message": f"a:{number}|{number}|" + "x" * 100},
         "metadata": {"message_id": f"a:{number}"}}})
 
 

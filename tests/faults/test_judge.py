@@ -15,8 +15,8 @@ class Forgery:
         self.events.append({"event": event, **fields})
         return self
 
-    def open(self, conn, user=None, ack=False):
-        self.add("open", conn=conn, user=user or conn[0], ack=ack, gateway=8081)
+    def open(self, conn, user=None, ack=False, protocol="realtime"):
+        self.add("open", conn=conn, user=user or conn[0], ack=ack, gateway=8081, protocol=protocol)
         return self.add("welcome", conn=conn, id=f"uuid-{conn}")
 
     def close(self, conn):
@@ -53,6 +53,15 @@ def both():
     return Forgery().open("a1").open("b1")
 
 
+def to(protocol):
+    return Forgery().open("a1").open("b/1", protocol=protocol)
+
+
+def by_callie():
+    return Forgery().open("a1", protocol="callie").open("b1").add(
+        "sent", conn="a1", kind="direct", id="a:1", to="b", number=1, anonymous=True)
+
+
 CLEAN = {
     "without an id, and never there":
         both().add("sent", conn="a1", kind="direct", id="a:1", to="b", number=1, anonymous=True)
@@ -73,6 +82,19 @@ CLEAN = {
     "repeated to one who was away when his gateway was buried":
         both().pass_on(1).close("b1").quiet("b", waiting={"b": ["a:1"]}, lasting={"b": [8082]})
         .quiet("b", waiting={"b": ["a:1"]}, lasting={"b": [8081]}).open("b2").come("b2", 1).quiet(),
+    "messaging: again until it is read":
+        to("messaging").pass_on(1, receiver="b/1").quiet().close("b/1")
+        .open("b/2", protocol="messaging").come("b/2", 1).quiet(),
+    "messaging: read on a connection that did not live on":
+        to("messaging").pass_on(1, receiver="b/1").add("read", conn="b/1", id="a:1").close("b/1")
+        .quiet("b").open("b/2", protocol="messaging").come("b/2", 1).quiet(),
+    "chat: events one by one, over two connections":
+        to("chat").add("numbered", conn="b/1", number=1).close("b/1").open("b/2", protocol="chat")
+        .add("numbered", conn="b/2", number=2).quiet(),
+    "callie: discarded, and told":
+        by_callie().answer("a1", 1, "discarded").quiet(unbroken=[8081]),
+    "callie: nobody told one whose gateway was buried": by_callie().quiet(unbroken=[8082]),
+    "callie: nobody told one who had gone": by_callie().close("a1").quiet(unbroken=[8081]),
     "on two devices at once": both().open("b2").pass_on(1).come("b2", 1).quiet(),
     "on two devices, with a quiet between":
         both().open("b2").send("a1", 1).answer("a1", 1).come("b1", 1).quiet().come("b2", 1).quiet(),
@@ -119,6 +141,18 @@ FAULTY = {
     "doubled though it was not in the mailbox any more":
         both().pass_on(1).close("b1").quiet("b", waiting={"b": ["a:1"]})
         .quiet("b", waiting={"b": ["a:2"]}).open("b2").come("b2", 1).quiet(),
+    "doubled though read":
+        to("messaging").pass_on(1, receiver="b/1").add("read", conn="b/1", id="a:1").quiet()
+        .close("b/1").open("b/2", protocol="messaging").come("b/2", 1).quiet(),
+    "doubled in events":
+        to("chat").pass_on(1, receiver="b/1").close("b/1").open("b/2", protocol="chat")
+        .come("b/2", 1).quiet(),
+    "gapped": to("chat").add("numbered", conn="b/1", number=1)
+    .add("numbered", conn="b/1", number=3).quiet(),
+    "gapped by one that came again":
+        to("chat").add("numbered", conn="b/1", number=1).close("b/1").open("b/2", protocol="chat")
+        .add("numbered", conn="b/2", number=1).quiet(),
+    "vanished": by_callie().quiet(unbroken=[8081]),
     "doubled though acknowledged":
         Forgery().open("a1").open("b1", ack=True).pass_on(1).quiet().close("b1").open("b2")
         .come("b2", 1).quiet(),
