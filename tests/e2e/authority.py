@@ -12,14 +12,18 @@ class Authority:
         self.certificate = os.path.join(directory, "ca.pem")
         self._key = os.path.join(directory, "ca.key")
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                "-keyout", self._key, "-out", self.certificate, "-subj", "/CN=Tests", "-days", "2")
+                "-keyout", self._key, "-out", self.certificate, "-subj", "/CN=Tests", "-days", "2",
+                "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def issue(self, name, certificate, key, kind="ec"):
         """Writes a certificate of that name (and localhost), and its key."""
         request = os.path.join(self._directory, "request.pem")
         extensions = os.path.join(self._directory, "extensions")
         with open(extensions, "w", encoding="ascii") as file:
-            file.write("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+            # The last three are what Python 3.13 asks of a certificate (RFC 5280).
+            file.write("subjectAltName=DNS:localhost,IP:127.0.0.1\n"
+                       "basicConstraints=CA:FALSE\nsubjectKeyIdentifier=hash\n"
+                       "authorityKeyIdentifier=keyid\n")
         new = (["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec"
                else ["-newkey", "rsa:2048"])
         openssl("req", *new, "-nodes", "-keyout", f"{key}.new", "-out", request,

@@ -3,6 +3,7 @@
 import pytest
 
 from chat import Chat
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -58,12 +59,24 @@ def test_the_first_mark_that_covers_a_message_counts(pair):
                       (5, False, False), (6, False, False)]
 
 
+def a_little_later(stack):
+    """Chats are ordered by milliseconds of Redis, as each partition knows them."""
+    def now_ms():
+        seconds, micros = map(int, stack.redis.command("TIME"))
+        return seconds * 1000 + micros // 1000
+
+    begin = now_ms()
+    wait_until(lambda: now_ms() > begin + 3, "three milliseconds have passed")
+
+
 def test_chats_come_latest_first(stack):
     names = stack.users("alice", "bob", "carol", "dave")
     alice, *others = [Chat(stack, name, gateway=index % 2) for index, name in enumerate(names)]
     for other in others:
+        a_little_later(stack)
         alice.new(other.user, f"hi {other.user}")
         other.event("new")
+    a_little_later(stack)
     others[0].new(alice.user, "late")
     alice.event("new", message="late")
     chats = alice.ask("getChats")
