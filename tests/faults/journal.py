@@ -86,6 +86,9 @@ class ExactProtocol(WebSocketClientProtocol):
             self.transport.resume_reading()
 
 
+STOP_WITHIN = 20  # seconds
+
+
 class Client:
     """
     One device of a user: always connected to some gateway unless `away`, and sending as long as
@@ -118,9 +121,12 @@ class Client:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self):
+        """What has come is read to its end; one that was just connecting is cut as well, and nobody
+        is waited for without a limit."""
         self.away = True
-        self.leave("abort")
-        while self._socket:
+        deadline = time.monotonic() + STOP_WITHIN
+        while self._socket and time.monotonic() < deadline:
+            self.leave("abort")
             await asyncio.sleep(0.01)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
