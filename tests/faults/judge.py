@@ -239,18 +239,26 @@ def gapped(journal):
 def vanished(journal):
     """
     A message of callie has come, or its sender was told that it was discarded: if his connection
-    lived on, at a gateway that nobody has buried.
+    lived on, at a gateway that nobody has buried. In the events of a chat user who is away it waits
+    for him.
     """
-    last = -1
+    last, waiting = -1, set()
+    chatting = {journal.user_of[conn] for conn, protocol in journal.protocol_of.items()
+                if protocol == "chat"}
     for quiet in journal.quiets():
+        away = journal.events[quiet].get("away", ())
         unbroken = journal.events[quiet].get("unbroken", ())
+        due = {id for id in waiting if journal.sent[id]["to"] not in away}
+        waiting -= due
         for id, tries in journal.tries.items():
             conn, place = tries[-1] if tries else (None, quiet)
-            if not last < place < quiet or journal.protocol_of.get(conn) != "callie":
-                continue
-            if journal.gateway_of[conn] in unbroken and journal.is_open(conn, quiet) and not (
-                    journal.arrivals[id] or journal.answers[id]):
-                yield f"{id} of {conn} did not come, and nobody was told"
+            if last < place < quiet and journal.protocol_of.get(conn) == "callie" and \
+                    journal.gateway_of[conn] in unbroken and journal.is_open(conn, quiet):
+                to = journal.sent[id]["to"]
+                (waiting if to in away and to in chatting else due).add(id)
+        for id in due:
+            if not journal.arrivals[id] and not journal.answers[id]:
+                yield f"{id} did not come, and nobody was told"
         last = quiet
 
 

@@ -57,8 +57,8 @@ def to(protocol):
     return Forgery().open("a1").open("b/1", protocol=protocol)
 
 
-def by_callie():
-    return Forgery().open("a1", protocol="callie").open("b1").add(
+def by_callie(protocol="realtime"):
+    return Forgery().open("a1", protocol="callie").open("b1", protocol=protocol).add(
         "sent", conn="a1", kind="direct", id="a:1", to="b", number=1, anonymous=True)
 
 
@@ -93,6 +93,9 @@ CLEAN = {
         .add("numbered", conn="b/2", number=2).quiet(),
     "callie: discarded, and told":
         by_callie().answer("a1", 1, "discarded").quiet(unbroken=[8081]),
+    "callie: it waits in the events of a chat user who is away":
+        by_callie("chat").close("b1").quiet("b", unbroken=[8081]).open("b2", protocol="chat")
+        .come("b2", 1).quiet(unbroken=[8081]),
     "callie: nobody told one whose gateway was buried": by_callie().quiet(unbroken=[8082]),
     "callie: nobody told one who had gone": by_callie().close("a1").quiet(unbroken=[8081]),
     "on two devices at once": both().open("b2").pass_on(1).come("b2", 1).quiet(),
@@ -153,6 +156,11 @@ FAULTY = {
         to("chat").add("numbered", conn="b/1", number=1).close("b/1").open("b/2", protocol="chat")
         .add("numbered", conn="b/2", number=1).quiet(),
     "vanished": by_callie().quiet(unbroken=[8081]),
+    "vanished while he was away":
+        by_callie("chat").close("b1").quiet("b", unbroken=[8081]).open("b2", protocol="chat")
+        .quiet(unbroken=[8081]),
+    "vanished on one who keeps nothing":
+        by_callie().close("b1").quiet("b", unbroken=[8081]),
     "doubled though acknowledged":
         Forgery().open("a1").open("b1", ack=True).pass_on(1).quiet().close("b1").open("b2")
         .come("b2", 1).quiet(),
