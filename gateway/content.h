@@ -1,7 +1,7 @@
 /*
  * What a message says, in words that every protocol knows: text, attachments, other fields. A body
  * is its sender's own JSON; a receiver by the same protocol gets it as it was, one by another gets
- * its content (shared/protocols/decisions.md, "Crossing protocols").
+ * its content.
  */
 #ifndef GATEWAY_CONTENT_H
 #define GATEWAY_CONTENT_H

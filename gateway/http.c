@@ -118,8 +118,6 @@ static int healthz_page(struct gateway *gateway, struct buffer *body)
     return 200;
 }
 
-/* It can take clients. Red only when no partition answers: one silent partition must not take every
- * gateway out of the balancer. */
 /* Red when no partition answers (one that is silent alone is a metric and an alarm: else one lease
  * time would take every gateway out of the balancer), with the hop that is at fault. */
 static int readyz_page(struct gateway *gateway, struct buffer *body)
