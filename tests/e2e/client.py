@@ -120,6 +120,12 @@ class Client:
             lambda message: message.get("id") == id and message["type"] in ("Ack", "Error"),
             f"answer to {id}", timeout)
 
+    def text_of(self, message):
+        """What came for this message, as it was written: of the newest, if several are equal."""
+        with self._changed:
+            return next(text for text, arrived in zip(reversed(self.texts), reversed(self.arrived))
+                        if arrived == message)
+
     def of_type(self, kind):
         """The data of all messages of this type that have come, in order, taken or not."""
         return [message["data"] for message in list(self.arrived) if message["type"] == kind]

@@ -144,8 +144,7 @@ def test_numbers_keep_their_digits(client):
     payload = json.dumps(client.payload("clumsy", "MSG", {"messageID": "m-n", "text": "hi"}))
     numbers = "[1e400,9007199254740993,1.0,-0]"
     client.send_text('{"own":%s,%s' % (numbers, payload[1:]))
-    client.message("hi")
-    assert numbers in client.texts[-1]
+    assert numbers in client.text_of(client.message("hi"))
     client.arrived.clear()
 
 

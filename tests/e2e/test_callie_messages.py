@@ -31,8 +31,9 @@ def test_a_message_arrives_as_it_was_but_for_its_token(module, pair):
     alice.send_text('{"token":"%s",%s' % (module.token(alice.user), text[1:]))
     received = bob.message()
     assert received == json.loads(text)
-    assert "token" not in bob.texts[-1]
-    assert "9007199254740993" in bob.texts[-1] and "1.0" in bob.texts[-1]
+    came = bob.text_of(received)
+    assert "token" not in came
+    assert "9007199254740993" in came and "1.0" in came
 
 
 def test_it_goes_to_every_connection_of_the_user(module, pair):

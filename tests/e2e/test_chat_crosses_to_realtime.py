@@ -12,8 +12,7 @@ def test_realtime_to_chat(stack):
     event = reader.event("new")
     assert event["payload"] == {"chatId": alice, "userId": alice, "messageId": 1, "message": "hi",
                                 "attachments": FILE, "data": {"mood": 1.0}}
-    assert '"mood":1.0' in reader.client.texts[-1] or any(
-        '"mood":1.0' in text for text in reader.client.texts)
+    assert '"mood":1.0' in reader.client.text_of(event)
     message = reader.ask("getMessage", {"chatId": alice, "messageId": 1})
     assert message["sender"] == alice and message["message"] == "hi"
     assert message["attachments"] == FILE and message["data"] == {"mood": 1.0}

@@ -151,11 +151,9 @@ def test_numbers_and_texts_arrive_as_they_were_sent(pair):
     alice.client.send_text('{"type":"request","timestamp":1e400,"id":"n","payloadType":"new",'
                            '"payload":{"chatId":"%s",%s}}' % (bob.user, body))
     alice.response("n")
-    bob.event("new")
-    text = next(text for text in bob.client.texts if '"eventType":"new"' in text)
-    assert body in text
-    bob.ask("getMessage", {"chatId": alice.user, "messageId": 1})
-    assert body in bob.client.texts[-1]
+    assert body in bob.client.text_of(bob.event("new"))
+    id = bob.send("getMessage", {"chatId": alice.user, "messageId": 1})
+    assert body in bob.client.text_of(bob.response(id))
 
 
 def test_times_are_unix_seconds(pair):

@@ -148,10 +148,10 @@ def test_numbers_keep_their_digits(stack, number):
     sender, receiver = Messenger(stack, alice), Messenger(stack, bob, gateway=1)
     sender.client.send_text('{"send":[{"id":%s,"rid":"%s","sid":"%s","n":%s}]}'
                             % (number, bob, alice, number))
-    sender.client.take_where(lambda frame: "sent" in frame, "sent")
-    assert f'"id":{number},' in sender.client.texts[-1]
-    receiver.client.take_where(lambda frame: "messages" in frame, "messages")
-    assert receiver.client.texts[-1] == (
+    sent = sender.client.take_where(lambda frame: "sent" in frame, "sent")
+    assert f'"id":{number},' in sender.client.text_of(sent)
+    received = receiver.client.take_where(lambda frame: "messages" in frame, "messages")
+    assert receiver.client.text_of(received) == (
         '{"messages":[{"id":%s,"rid":"%s","sid":"%s","n":%s}]}' % (number, bob, alice, number))
 
 
