@@ -16,14 +16,14 @@ SHELL := /bin/bash
 # ---- what is built from what -------------------------------------------------------------------
 PROCESSES    := gateway router auth
 COMMON_SRC   := $(wildcard common/*.c)
-GATEWAY_SRC  := $(wildcard gateway/*.c gateway/protocols/*.c)
+GATEWAY_SRC  := $(wildcard gateway/*.c gateway/*/*.c)
 ROUTER_SRC   := $(wildcard router/*.c)
 AUTH_SRC     := $(wildcard auth/*.c)
 SOURCES      := $(COMMON_SRC) $(GATEWAY_SRC) $(ROUTER_SRC) $(AUTH_SRC)
 TEST_SRC     := $(wildcard tests/unit/test_*.c)
 SUPPORT_SRC  := $(filter-out $(TEST_SRC),$(wildcard tests/unit/*.c))
 FORMATTED    := $(SOURCES) $(wildcard tests/*/*.c tests/*/*.h) $(foreach d,common gateway \
-                gateway/protocols router auth,$(wildcard $(d)/*.h))
+                gateway/* router auth,$(wildcard $(d)/*.h))
 BINARIES     := $(PROCESSES:%=$(B)/%)
 TESTS        := $(TEST_SRC:tests/unit/%.c=$(B)/tests/%)
 
@@ -133,7 +133,7 @@ $(call objects,$(TEST_SRC) $(SUPPORT_SRC)): | deps-test
 
 # .incbin is invisible to -MMD: an object is as old as the scripts it may carry.
 $(call objects,$(COMMON_SRC)): $(wildcard common/*.lua)
-$(call objects,$(GATEWAY_SRC)): $(wildcard gateway/*.lua gateway/*/*.lua gateway/console/* common/*.lua)
+$(call objects,$(GATEWAY_SRC)): $(wildcard gateway/*/*.lua gateway/api/console/* common/*.lua)
 $(call objects,$(ROUTER_SRC)): $(wildcard router/*.lua common/*.lua)
 $(call objects,$(AUTH_SRC)): $(wildcard auth/*.lua common/*.lua)
 

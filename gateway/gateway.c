@@ -1,8 +1,8 @@
 #include "gateway/gateway.h"
 
-#include "gateway/listener.h"
-#include "gateway/session.h"
-#include "gateway/uplink.h"
+#include "gateway/door/listener.h"
+#include "gateway/session/session.h"
+#include "gateway/bus/uplink.h"
 
 /* What a partition without an owner may delay the start of a gateway. */
 #define COMPLETE_MS 10000

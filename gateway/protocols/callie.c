@@ -1,9 +1,9 @@
 #include "gateway/protocols/callie.h"
 
 #include "common/clock.h"
-#include "gateway/handshake.h"
-#include "gateway/identify.h"
-#include "gateway/room.h"
+#include "gateway/door/handshake.h"
+#include "gateway/identity/identify.h"
+#include "gateway/topics/room.h"
 
 /* The wall clock may be set: it is asked again before long. */
 #define TICK_MS_MAX 10000

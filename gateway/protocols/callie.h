@@ -10,10 +10,10 @@
 #define GATEWAY_PROTOCOLS_CALLIE_H
 
 #include "common/json.h"
-#include "gateway/admission.h"
+#include "gateway/session/admission.h"
 #include "gateway/content.h"
 #include "gateway/protocol.h"
-#include "gateway/session.h"
+#include "gateway/session/session.h"
 
 #include <sys/queue.h>
 

@@ -6,7 +6,7 @@
 #include "common/siphash.h"
 #include "common/uid.h"
 #include "gateway/protocols/callie.h"
-#include "gateway/uplink.h"
+#include "gateway/bus/uplink.h"
 
 #include <stdlib.h>
 

@@ -7,7 +7,7 @@
 #include "common/user.h"
 #include "common/xalloc.h"
 #include "gateway/protocols/callie.h"
-#include "gateway/uplink.h"
+#include "gateway/bus/uplink.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 #include "common/xalloc.h"
 #include "gateway/protocols/callie.h"
 #include "gateway/protocols/callie_timestamp.h"
-#include "gateway/query.h"
-#include "gateway/room.h"
+#include "gateway/bus/query.h"
+#include "gateway/topics/room.h"
 
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
 /*
  * What goes to others: MSG to a user, a group or everybody, PING and PONG.
  */
-#include "gateway/endpoint_topic.h"
+#include "gateway/topics/endpoint_topic.h"
 #include "gateway/protocols/callie.h"
-#include "gateway/uplink.h"
+#include "gateway/bus/uplink.h"
 
 #include <strings.h>
 

@@ -1,8 +1,8 @@
 #include "gateway/protocols/chat.h"
 
 #include "common/clock.h"
-#include "gateway/handshake.h"
-#include "gateway/uplink.h"
+#include "gateway/door/handshake.h"
+#include "gateway/bus/uplink.h"
 
 #include <errno.h>
 

@@ -14,7 +14,7 @@
 #include "gateway/protocol.h"
 #include "gateway/protocols/chat_encode.h"
 #include "gateway/protocols/chat_open.h"
-#include "gateway/session.h"
+#include "gateway/session/session.h"
 
 extern const struct protocol protocol_chat;
 

@@ -5,7 +5,7 @@
 #define GATEWAY_PROTOCOLS_CHAT_ASK_H
 
 #include "gateway/protocols/chat.h"
-#include "gateway/query.h"
+#include "gateway/bus/query.h"
 
 /* Members of a group whose marks a Message shows. */
 #define CHAT_MARKS_MAX 100

@@ -5,7 +5,7 @@
 #include "gateway/protocols/chat.h"
 
 #include "common/uid.h"
-#include "gateway/uplink.h"
+#include "gateway/bus/uplink.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
 #include "gateway/protocols/chat.h"
 
 #include "gateway/content.h"
-#include "gateway/topics.h"
+#include "gateway/topics/topics.h"
 
 #include <inttypes.h>
 

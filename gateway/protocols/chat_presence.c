@@ -7,7 +7,7 @@
 
 #include "common/topic.h"
 #include "common/user.h"
-#include "gateway/topics.h"
+#include "gateway/topics/topics.h"
 
 #define FOLLOWED_MAX 1000
 

@@ -1,7 +1,7 @@
 #include "gateway/protocols/chat.h"
 
 #include "common/user.h"
-#include "gateway/uplink.h"
+#include "gateway/bus/uplink.h"
 
 #include <errno.h>
 

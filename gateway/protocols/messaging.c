@@ -3,8 +3,8 @@
 #include "common/uid.h"
 #include "common/user.h"
 #include "common/xalloc.h"
-#include "gateway/handshake.h"
-#include "gateway/identify.h"
+#include "gateway/door/handshake.h"
+#include "gateway/identity/identify.h"
 
 #include <stdio.h>
 #include <time.h>

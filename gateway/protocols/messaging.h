@@ -9,7 +9,7 @@
 #include "common/json.h"
 #include "gateway/content.h"
 #include "gateway/protocol.h"
-#include "gateway/session.h"
+#include "gateway/session/session.h"
 
 #include <sys/queue.h>
 

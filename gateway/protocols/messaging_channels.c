@@ -1,7 +1,7 @@
 #include "common/topic.h"
 #include "common/xalloc.h"
 #include "gateway/protocols/messaging.h"
-#include "gateway/topics.h"
+#include "gateway/topics/topics.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 #include "common/topic.h"
 #include "common/user.h"
 #include "gateway/protocols/messaging.h"
-#include "gateway/topics.h"
-#include "gateway/uplink.h"
+#include "gateway/topics/topics.h"
+#include "gateway/bus/uplink.h"
 
 #include <errno.h>
 

@@ -1,8 +1,8 @@
 #include "gateway/protocols/realtime.h"
 
 #include "common/clock.h"
-#include "gateway/handshake.h"
-#include "gateway/uplink.h"
+#include "gateway/door/handshake.h"
+#include "gateway/bus/uplink.h"
 
 #define SCRATCH_KEEP_BYTES (256u << 10)
 

@@ -5,7 +5,7 @@
  */
 #include "common/sha256.h"
 #include "common/xalloc.h"
-#include "gateway/message.h"
+#include "gateway/session/message.h"
 #include "gateway/protocols/realtime.h"
 #include "common/uid.h"
 #include "common/user.h"

@@ -1,7 +1,7 @@
-#include "gateway/endpoint_topic.h"
+#include "gateway/topics/endpoint_topic.h"
 #include "gateway/notification.h"
 #include "gateway/protocols/realtime.h"
-#include "gateway/uplink.h"
+#include "gateway/bus/uplink.h"
 
 #define PRESENCE_METADATA_MAX 4096
 #define MESSAGE_ID_MAX 128

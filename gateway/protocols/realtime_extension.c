@@ -4,7 +4,7 @@
  */
 #include "common/uid.h"
 #include "common/xalloc.h"
-#include "gateway/extensions.h"
+#include "gateway/bus/extensions.h"
 #include "gateway/protocols/realtime.h"
 
 #include <stdlib.h>

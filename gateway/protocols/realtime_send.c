@@ -7,8 +7,8 @@
 #include "common/uid.h"
 #include "common/user.h"
 #include "gateway/protocols/realtime.h"
-#include "gateway/topics.h"
-#include "gateway/uplink.h"
+#include "gateway/topics/topics.h"
+#include "gateway/bus/uplink.h"
 
 #include <math.h>
 #include <stdio.h>

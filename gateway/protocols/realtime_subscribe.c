@@ -3,7 +3,7 @@
 #include "common/topic.h"
 #include "common/xalloc.h"
 #include "gateway/protocols/realtime.h"
-#include "gateway/topics.h"
+#include "gateway/topics/topics.h"
 
 #include <assert.h>
 #include <inttypes.h>

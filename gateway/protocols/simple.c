@@ -5,11 +5,11 @@
 #include "common/uid.h"
 #include "common/user.h"
 #include "gateway/content.h"
-#include "gateway/endpoint_topic.h"
-#include "gateway/identify.h"
-#include "gateway/room.h"
-#include "gateway/session.h"
-#include "gateway/uplink.h"
+#include "gateway/topics/endpoint_topic.h"
+#include "gateway/identity/identify.h"
+#include "gateway/topics/room.h"
+#include "gateway/session/session.h"
+#include "gateway/bus/uplink.h"
 
 #define SCRATCH_KEEP_BYTES ((size_t)256 << 10)
 #define ROOM "$simple"

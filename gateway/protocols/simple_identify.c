@@ -1,12 +1,12 @@
 #include "common/base64.h"
 #include "common/user.h"
 #include "common/xalloc.h"
-#include "gateway/claims.h"
-#include "gateway/handshake.h"
-#include "gateway/identify.h"
-#include "gateway/password_check.h"
+#include "gateway/session/claims.h"
+#include "gateway/door/handshake.h"
+#include "gateway/identity/identify.h"
+#include "gateway/identity/password_check.h"
 #include "gateway/protocols/simple.h"
-#include "gateway/uplink.h"
+#include "gateway/bus/uplink.h"
 
 #include <stdlib.h>
 #include <strings.h>

@@ -43,7 +43,7 @@ def paths_in(text):
 
 
 def test_all_are_described():
-    with open(os.path.join(ROOT, "gateway/backend.c"), encoding="utf-8") as file:
+    with open(os.path.join(ROOT, "gateway/api/backend.c"), encoding="utf-8") as file:
         served = paths_in(file.read())
     assert len(served) == 7
     assert paths_in("".join(command for command, _ in EXAMPLES)) == served

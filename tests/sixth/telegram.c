@@ -9,12 +9,12 @@
  */
 #include "common/uid.h"
 #include "common/user.h"
-#include "gateway/admission.h"
+#include "gateway/session/admission.h"
 #include "gateway/content.h"
-#include "gateway/handshake.h"
+#include "gateway/door/handshake.h"
 #include "gateway/protocol.h"
-#include "gateway/session.h"
-#include "gateway/uplink.h"
+#include "gateway/session/session.h"
+#include "gateway/bus/uplink.h"
 
 #include <time.h>
 

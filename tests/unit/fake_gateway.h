@@ -7,13 +7,13 @@
 #define TESTS_UNIT_FAKE_GATEWAY_H
 
 #include "common/xalloc.h"
-#include "gateway/handshake.h"
-#include "gateway/history.h"
-#include "gateway/query.h"
-#include "gateway/room.h"
-#include "gateway/session.h"
-#include "gateway/topics.h"
-#include "gateway/uplink.h"
+#include "gateway/door/handshake.h"
+#include "gateway/topics/history.h"
+#include "gateway/bus/query.h"
+#include "gateway/topics/room.h"
+#include "gateway/session/session.h"
+#include "gateway/topics/topics.h"
+#include "gateway/bus/uplink.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-#include "gateway/backend_keys.h"
+#include "gateway/api/backend_keys.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "gateway/backend_message.h"
+#include "gateway/api/backend_message.h"
 #include "gateway/notification.h"
 
 #include <setjmp.h>

@@ -2,7 +2,7 @@
 #include "common/clock.h"
 #include "gateway/protocols/callie.h"
 #include "gateway/protocols/callie_timestamp.h"
-#include "gateway/query.h"
+#include "gateway/bus/query.h"
 #include "tests/unit/fake_gateway.h"
 
 #include <errno.h>

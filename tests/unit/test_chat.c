@@ -2,7 +2,7 @@
 #include "gateway/protocols/chat.h"
 #include "common/uid.h"
 #include "gateway/content.h"
-#include "gateway/query.h"
+#include "gateway/bus/query.h"
 
 #include "tests/unit/fake_gateway.h"
 

@@ -40,7 +40,7 @@ static const struct {
     {&commit_script, "router/commit.lua"},
     {&take_script, "router/take.lua"},
     {&release_script, "router/release.lua"},
-    {&in_script, "gateway/in.lua"},
+    {&in_script, "gateway/bus/in.lua"},
 };
 
 /* ---- asking ---- */

@@ -3,9 +3,9 @@
  * partition, Y of each connection. And how messages are handed to sessions (delivery.c), with
  * sessions and an uplink that only keep what they are given.
  */
-#include "gateway/delivery.h"
-#include "gateway/uplink.h"
-#include "gateway/written.h"
+#include "gateway/bus/delivery.h"
+#include "gateway/bus/uplink.h"
+#include "gateway/bus/written.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

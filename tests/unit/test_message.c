@@ -1,4 +1,4 @@
-#include "gateway/message.h"
+#include "gateway/session/message.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -2,7 +2,7 @@
  * A gateway's question about a password and auth's answer: both ends on one loop, with a real Redis
  * between them.
  */
-#include "gateway/password_check.h"
+#include "gateway/identity/password_check.h"
 
 #include "auth/accounts.h"
 #include "auth/announcements.h"

@@ -3,8 +3,8 @@
  * that. The gateway's side is written.c itself, the client a list of what was sent to it.
  */
 #include "common/xalloc.h"
-#include "gateway/outbox.h"
-#include "gateway/written.h"
+#include "gateway/session/outbox.h"
+#include "gateway/bus/written.h"
 #include "tests/unit/voices.h"
 
 #define CONNECTION 5

@@ -1,4 +1,4 @@
-#include "gateway/proxy_protocol.h"
+#include "gateway/door/proxy_protocol.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* Questions to a real Redis for sessions that may be gone when the answer comes. */
-#include "gateway/query.h"
+#include "gateway/bus/query.h"
 
 #include "tests/unit/fake_gateway.h"
 #include "tests/unit/loop.h"

@@ -1,4 +1,4 @@
-#include "gateway/rate.h"
+#include "gateway/session/rate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

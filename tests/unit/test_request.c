@@ -1,5 +1,5 @@
 #include "common/buffer.h"
-#include "gateway/request.h"
+#include "gateway/door/request.h"
 
 #include <errno.h>
 #include <setjmp.h>

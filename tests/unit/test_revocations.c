@@ -1,4 +1,4 @@
-#include "gateway/revocations.h"
+#include "gateway/identity/revocations.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

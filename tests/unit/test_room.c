@@ -2,7 +2,7 @@
  * The rooms of a gateway: what its partitions are told of members, and what a session hears of its
  * room, and in which order.
  */
-#include "gateway/room.h"
+#include "gateway/topics/room.h"
 #include "tests/unit/fake_gateway.h"
 
 static void encode_member(struct buffer *out, const struct frame_member_changed *change,

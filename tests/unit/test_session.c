@@ -3,13 +3,13 @@
  * that, and what is kept by user copes. The websocket, the bus and the modules beside are fakes.
  */
 #include "common/xalloc.h"
-#include "gateway/claims.h"
-#include "gateway/connection.h"
-#include "gateway/delivery.h"
-#include "gateway/room.h"
-#include "gateway/session.h"
-#include "gateway/topics.h"
-#include "gateway/uplink.h"
+#include "gateway/session/claims.h"
+#include "gateway/session/connection.h"
+#include "gateway/bus/delivery.h"
+#include "gateway/topics/room.h"
+#include "gateway/session/session.h"
+#include "gateway/topics/topics.h"
+#include "gateway/bus/uplink.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 #include "gateway/protocols/simple.h"
 
-#include "gateway/claims.h"
+#include "gateway/session/claims.h"
 #include "gateway/content.h"
-#include "gateway/password_check.h"
+#include "gateway/identity/password_check.h"
 #include "tests/unit/fake_gateway.h"
 
 static struct session *alice;

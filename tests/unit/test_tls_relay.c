@@ -2,10 +2,10 @@
  * The relay between a client's TLS and the gateway: a client made of OpenSSL on a real TCP
  * connection, and the gateway's end of the pair, on one loop.
  */
-#include "gateway/tls_relay.h"
+#include "gateway/door/tls_relay.h"
 
 #include "gateway/gateway.h"
-#include "gateway/peer.h"
+#include "gateway/door/peer.h"
 #include "tests/unit/loop.h"
 
 #include <setjmp.h>

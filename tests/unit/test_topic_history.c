@@ -2,7 +2,7 @@
  * The gateway's side of histories: from a Subscribe, or a gap, to what is live, with nothing missed
  * or twice. Redis is a list of offsets here; what a session gets is "<topic>#<offset>".
  */
-#include "gateway/query.h"
+#include "gateway/bus/query.h"
 
 #include <errno.h>
 

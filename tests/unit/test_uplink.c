@@ -4,9 +4,9 @@
  * refuses.
  */
 #include "common/buffer.h"
-#include "gateway/downlink.h"
-#include "gateway/entries.h"
-#include "gateway/output.h"
+#include "gateway/bus/downlink.h"
+#include "gateway/bus/entries.h"
+#include "gateway/bus/output.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

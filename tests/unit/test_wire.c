@@ -1,6 +1,6 @@
 #include "common/buffer.h"
-#include "gateway/outbox.h"
-#include "gateway/wire.h"
+#include "gateway/session/outbox.h"
+#include "gateway/door/wire.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
