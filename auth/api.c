@@ -126,7 +126,7 @@ static void endpoint_metrics(struct api *api, struct http_request *request)
 static const struct endpoint {
     const char *path;
     enum http_method method;
-    bool limited; /* by address */
+    bool limited; /* by address; these need Redis */
     api_endpoint_fn *handler;
 } endpoints[] = {
     {"/register", HTTP_POST, true, endpoint_register},
@@ -172,6 +172,10 @@ void api_on_request(void *arg, struct http_request *request)
     }
     if (endpoint->method != http_request_method(request)) {
         answer_method(endpoint, request);
+        return;
+    }
+    if (endpoint->limited && api->auth->deployment.partitions == 0) {
+        api_refuse(request, API_UNAVAILABLE);
         return;
     }
     if (endpoint->limited && api->auth->settings.rate_limits)

@@ -31,7 +31,7 @@ struct metric auth_metrics[AUTH_METRICS] = {
 struct program {
     struct process process;
     struct auth auth;
-    struct http_server *server; /* NULL until it was ready once */
+    struct http_server *server;
     struct key_publisher *publisher;
     struct metrics_reporter *reporter;
     uv_timer_t drain; /* while passwords are still worked on */
@@ -78,6 +78,21 @@ static int open_keys(struct auth *auth, struct buffer *error)
     return auth->tokens != NULL ? 0 : -1;
 }
 
+/* Until there is a deployment, all that needs Redis is answered 503. */
+static int open_door(struct program *program, struct buffer *error)
+{
+    struct auth *auth = &program->auth;
+
+    buffer_append_text(error, "TRUNKLINE_AUTH_LISTEN: ");
+    program->server = http_server_create(auth->loop, auth->settings.auth_listen, api_on_request,
+                                         auth->api, error);
+    if (program->server == NULL)
+        return -1;
+    uv_timer_init(auth->loop, &program->drain);
+    program->drain.data = program;
+    return 0;
+}
+
 static int on_start(struct process *process, struct buffer *error)
 {
     struct program *program = (struct program *)process;
@@ -91,7 +106,7 @@ static int on_start(struct process *process, struct buffer *error)
     auth->api = api_create(auth);
     accounts_add_scripts(auth->bus);
     announcements_add_scripts(auth->bus);
-    return open_keys(auth, error);
+    return open_keys(auth, error) < 0 ? -1 : open_door(program, error);
 }
 
 static int on_ready(struct process *process, struct buffer *error)
@@ -99,14 +114,8 @@ static int on_ready(struct process *process, struct buffer *error)
     struct program *program = (struct program *)process;
     struct auth *auth = &program->auth;
 
+    (void)error;
     auth->deployment = process->deployment;
-    buffer_append_text(error, "TRUNKLINE_AUTH_LISTEN: ");
-    program->server = http_server_create(auth->loop, auth->settings.auth_listen, api_on_request,
-                                         auth->api, error);
-    if (program->server == NULL)
-        return -1;
-    uv_timer_init(auth->loop, &program->drain);
-    program->drain.data = program;
     program->publisher = key_publisher_create(auth, on_published);
     auth->asks = password_asks_create(auth, auth->box, &process->address);
     program->reporter =

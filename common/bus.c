@@ -81,6 +81,7 @@ struct bus {
     enum bus_state state;
     uv_timer_t timer; /* the next attempt, or the end of the present one */
     unsigned failures;
+    bool refused; /* the last attempt, by Redis itself, and the next one will be */
     struct bus_resolution *resolution;
     struct addrinfo *addresses;
     const struct addrinfo *candidate; /* the one of them being tried */
@@ -466,6 +467,17 @@ static void on_reply(redisAsyncContext *context, void *data, void *link_data)
 
 /* ---- the greeting ---- */
 
+/* "max number of clients", LOADING and the like pass; what is set wrongly does not. */
+static bool is_refusal(const char *error)
+{
+    static const char *const words[] = {"NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "ERR AUTH "};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strncmp(error, words[i], strlen(words[i])) == 0)
+            return true;
+    return false;
+}
+
 /* Returns true when the answer is no error. While greeting, an error ends the attempt. */
 static bool greeting_accepted(struct bus *bus, const char *what, const struct bus_reply *reply)
 {
@@ -475,6 +487,7 @@ static bool greeting_accepted(struct bus *bus, const char *what, const struct bu
         return reply != NULL;
     if (bus->state == BUS_STATE_CONNECTING) {
         snprintf(cause, sizeof(cause), "%s: %s", what, bus_reply_text(reply).data);
+        bus->refused = is_refusal(bus_reply_text(reply).data);
         bus_fail(bus, cause);
     }
     return false;
@@ -618,6 +631,7 @@ static void bus_connect(struct bus *bus)
     char cause[128];
     int error;
 
+    bus->refused = false;
     error = getnameinfo(bus->candidate->ai_addr, bus->candidate->ai_addrlen, host, sizeof(host),
                         NULL, 0, NI_NUMERICHOST);
     if (error) {
@@ -772,6 +786,11 @@ void bus_destroy(struct bus **pointer)
 bool bus_is_up(const struct bus *bus)
 {
     return bus && bus->state == BUS_STATE_UP;
+}
+
+bool bus_is_refused(const struct bus *bus)
+{
+    return bus->refused;
 }
 
 uint64_t bus_client_id(const struct bus *bus)

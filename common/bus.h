@@ -42,6 +42,8 @@ struct bus *bus_create(uv_loop_t *, const struct bus_options *);
    does not. The loop frees the rest in its next turn. NULL-safe; clears the pointer. */
 void bus_destroy(struct bus **);
 bool bus_is_up(const struct bus *);
+/* Of on_down: Redis answered with a refusal that no waiting changes (a password, a permission). */
+bool bus_is_refused(const struct bus *);
 /* Of CLIENT ID on this connection, 0 while down: for CLIENT UNBLOCK from another bus. */
 uint64_t bus_client_id(const struct bus *);
 /* Loaded on each connection from then on; call before the first on_up. */

@@ -29,6 +29,7 @@ struct visitor {
 struct metrics_listener {
     uv_tcp_t tcp;
     void (*append)(void *arg, struct buffer *page);
+    bool (*ready)(void *arg);
     void *arg;
     LIST_HEAD(, visitor) visitors;
     unsigned count;
@@ -95,14 +96,21 @@ static bool asks_for(const struct visitor *visitor, const char *line)
 
 static void serve(struct visitor *visitor)
 {
+    const struct metrics_listener *listener = visitor->listener;
     struct buffer body = {0};
 
     if (asks_for(visitor, "GET /metrics ")) {
-        visitor->listener->append(visitor->listener->arg, &body);
+        listener->append(listener->arg, &body);
         answer(visitor, "200 OK", "text/plain; version=0.0.4", &body);
     } else if (asks_for(visitor, "GET /healthz ")) {
         buffer_append_text(&body, "{\"status\":\"ok\"}\n");
         answer(visitor, "200 OK", "application/json", &body);
+    } else if (asks_for(visitor, "GET /readyz ") && listener->ready(listener->arg)) {
+        buffer_append_text(&body, "{\"status\":\"ready\"}\n");
+        answer(visitor, "200 OK", "application/json", &body);
+    } else if (asks_for(visitor, "GET /readyz ")) {
+        buffer_append_text(&body, "{\"status\":\"unavailable\"}\n");
+        answer(visitor, "503 Service Unavailable", "application/json", &body);
     } else {
         answer(visitor, "404 Not Found", "text/plain", &body);
     }
@@ -179,13 +187,15 @@ static int parse(const char *address, struct sockaddr_storage *parsed)
 
 struct metrics_listener *metrics_listener_create(uv_loop_t *loop, const char *address,
                                                  void (*append)(void *arg, struct buffer *page),
-                                                 void *arg, struct buffer *error)
+                                                 bool (*ready)(void *arg), void *arg,
+                                                 struct buffer *error)
 {
     struct metrics_listener *listener = xcalloc(1, sizeof(*listener));
     struct sockaddr_storage parsed;
     int result = parse(address, &parsed);
 
     listener->append = append;
+    listener->ready = ready;
     listener->arg = arg;
     LIST_INIT(&listener->visitors);
     uv_tcp_init(loop, &listener->tcp);

@@ -86,6 +86,7 @@ static void get_ready(struct process *process)
     struct buffer error = {0};
 
     process->ready = true;
+    process->away[0] = '\0';
     if (process->kind->on_ready(process, &error) < 0)
         fail(process, "", buffer_slice(&error));
     buffer_finish(&error);
@@ -95,6 +96,15 @@ static void on_up(struct process *process)
 {
     if (!process->finished && process->kind->on_up != NULL)
         process->kind->on_up(process);
+}
+
+/* Either may come first again when Redis went away in between. */
+static void look_whether_ready(struct process *process)
+{
+    if (!process->agreed || !process->named)
+        return;
+    get_ready(process);
+    on_up(process);
 }
 
 static void on_named(void *arg, const char *holder)
@@ -108,8 +118,8 @@ static void on_named(void *arg, const char *holder)
         fail(process, "TRUNKLINE_NAME: ", slice_text(line));
         return;
     }
-    get_ready(process);
-    on_up(process);
+    process->named = true;
+    look_whether_ready(process);
 }
 
 static void on_agreed(void *arg, const char *error)
@@ -132,6 +142,8 @@ static void on_agreed(void *arg, const char *error)
     } else if (process->claim == NULL) {
         process->claim = name_claim_create(&process->loop, process->bus, &process->deployment,
                                            process->kind->name, process->name, on_named, process);
+    } else {
+        look_whether_ready(process);
     }
 }
 
@@ -160,16 +172,24 @@ static void on_bus_down(void *arg, const char *reason)
     if (process->finished)
         return;
     process->agreed = false;
-    if (!process->ready) {
+    if (!process->ready && bus_is_refused(process->bus)) {
         fail(process, "TRUNKLINE_REDIS: ", slice_text(reason));
         return;
     }
-    /* Each try to come back fails; only another reason is news. */
+    /* Each try fails; only another reason is news. */
     if (strncmp(process->away, reason, sizeof(process->away) - 1) != 0)
-        log_warn("Redis is away: %s", reason);
+        log_warn("%s: %s", process->ready ? "Redis is away" : "waiting for Redis", reason);
     snprintf(process->away, sizeof(process->away), "%s", reason);
-    if (process->kind->on_down != NULL)
+    if (process->ready && process->kind->on_down != NULL)
         process->kind->on_down(process, reason);
+}
+
+/* A thread may still ask for the address of Redis, for as long as the resolver has patience: there
+ * is nothing to lose. */
+static void end_now(int number)
+{
+    (void)number;
+    _exit(0);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -183,6 +203,8 @@ static void on_signal(uv_signal_t *handle, int number)
     }
     if (!process->ready) {
         finish(process);
+        signal(SIGALRM, end_now);
+        alarm(1);
         return;
     }
     process->stopping = true;

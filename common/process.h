@@ -1,7 +1,8 @@
 /*
  * The life of a process, the same for all three kinds: settings, log, loop, Redis, agreement on the
- * deployment, running, an orderly end. What is wrong at the start is one line on stderr and exit 1;
- * what goes wrong later is a state, logged when it changes.
+ * deployment, running, an orderly end. What the operator has set wrongly is one line on stderr and
+ * exit 1 (Redis' refusal of the password, too); a Redis that is not there, at the start or later,
+ * is a state, logged when it changes.
  */
 #ifndef COMMON_PROCESS_H
 #define COMMON_PROCESS_H
@@ -26,7 +27,8 @@ struct process_kind {
     void (*on_up)(struct process *);
     /* Redis is away. Only after on_ready. May be NULL, like on_up. */
     void (*on_down)(struct process *, const char *reason);
-    /* SIGTERM or SIGINT: must end in process_end, now or later. A second signal does not wait. */
+    /* SIGTERM or SIGINT, only after on_ready: must end in process_end, now or later. A second
+       signal does not wait. */
     void (*on_stop)(struct process *);
     /* SIGHUP, once it is ready: reads files again. May be NULL: nothing to read. */
     void (*on_reload)(struct process *);
@@ -50,6 +52,7 @@ struct process {
     uv_signal_t signals[3];
     uv_timer_t agreement;
     bool agreed; /* on this connection to Redis */
+    bool named;  /* no other process has the name */
     bool ready, stopping, finished;
     char away[256]; /* why Redis is; empty when it is not */
     int status;

@@ -210,7 +210,7 @@ answers() { curl -fsS --max-time 2 -o /dev/null "$1" 2>/dev/null; }
 wait_until_ready() {
     local name url until=$((SECONDS + ready_within))
     for name in auth "${!port_of[@]}"; do
-        url=http://127.0.0.1:${port_of[$name]:-$auth_port}/$([ "$name" = auth ] && echo healthz || echo readyz)
+        url=http://127.0.0.1:${port_of[$name]:-$auth_port}/readyz
         until answers "$url"; do
             must_live
             [ $SECONDS -lt $until ] || fail "$name is not ready after $ready_within s ($url)"

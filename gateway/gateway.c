@@ -7,12 +7,19 @@
 /* What a partition without an owner may delay the start of a gateway. */
 #define COMPLETE_MS 10000
 
+uint32_t gateway_partitions_answering(const struct gateway *gateway)
+{
+    return gateway->uplink != NULL ? uplink_partitions_answering(gateway->uplink) : 0;
+}
+
 bool gateway_is_ready(struct gateway *gateway)
 {
-    uint32_t answering = uplink_partitions_answering(gateway->uplink);
+    uint32_t answering = gateway_partitions_answering(gateway);
 
+    if (gateway->open_ms == 0)
+        return false;
     if (answering == gateway->deployment.partitions ||
-        uv_now(gateway->loop) - gateway->started_ms > COMPLETE_MS)
+        uv_now(gateway->loop) - gateway->open_ms > COMPLETE_MS)
         gateway->complete = true;
     return answering > 0 && gateway->complete && !gateway->draining;
 }
@@ -26,6 +33,8 @@ bool gateway_can_free(const struct gateway *gateway)
 
 void gateway_refresh_metrics(const struct gateway *gateway)
 {
+    if (gateway->open_ms == 0)
+        return;
     gateway_metrics[GATEWAY_CONNECTIONS].value = sessions_count(gateway->sessions);
     gateway_metrics[GATEWAY_TLS_CONNECTIONS].value = listener_tls_connections(gateway->listener);
     gateway_metrics[GATEWAY_PARTITIONS_ANSWERING].value =

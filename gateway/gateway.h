@@ -35,6 +35,7 @@ struct gateway {
     struct queries *queries;
     struct password_checks *passwords;
     uint64_t started_ms; /* loop time of the start */
+    uint64_t open_ms;    /* loop time when Redis was there first; 0: not yet */
     bool complete;       /* all partitions have answered once, or were waited for long enough */
     bool draining;       /* SIGTERM has come: no new connections */
 };
@@ -71,6 +72,8 @@ bool gateway_is_ready(struct gateway *);
  * at its maxmemory, and stays there unless acknowledgements get in and users who fetch their mail.
  */
 bool gateway_can_free(const struct gateway *);
+/* Partitions that answer; 0 before there are any. */
+uint32_t gateway_partitions_answering(const struct gateway *);
 /* Brings the gauges up to date. */
 void gateway_refresh_metrics(const struct gateway *);
 

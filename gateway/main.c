@@ -81,6 +81,26 @@ static int check_settings(const struct settings *settings, struct buffer *error)
     return -1;
 }
 
+static bool is_ready(void *arg)
+{
+    return gateway_is_ready(arg);
+}
+
+/* Until Redis is there, pages for monitoring are all there is: the rest is answered 503. */
+static int open_door(struct program *program, struct buffer *error)
+{
+    struct gateway *gateway = &program->gateway;
+
+    if (gateway->settings.gateway_metrics_listen[0] != '\0') {
+        program->metrics =
+            metrics_listener_create(gateway->loop, gateway->settings.gateway_metrics_listen,
+                                    http_append_metrics, is_ready, gateway, error);
+        if (program->metrics == NULL)
+            return -1;
+    }
+    return listener_start(gateway->listener, error);
+}
+
 static int on_start(struct process *process, struct buffer *error)
 {
     struct program *program = (struct program *)process;
@@ -109,7 +129,7 @@ static int on_start(struct process *process, struct buffer *error)
     if (check_settings(&process->settings, error) < 0)
         return -1;
     gateway->listener = listener_create(gateway, error);
-    return gateway->listener != NULL ? 0 : -1;
+    return gateway->listener != NULL ? open_door(program, error) : -1;
 }
 
 static void refresh_metrics(void *arg)
@@ -144,15 +164,7 @@ static int on_ready(struct process *process, struct buffer *error)
     program->reporter = metrics_reporter_create(gateway->loop, gateway->bus, &gateway->deployment,
                                                 "gateway", gateway->name, gateway_metrics,
                                                 GATEWAY_METRICS, refresh_metrics, gateway);
-    if (gateway->settings.gateway_metrics_listen[0] != '\0') {
-        program->metrics =
-            metrics_listener_create(gateway->loop, gateway->settings.gateway_metrics_listen,
-                                    http_append_metrics, gateway, error);
-        if (program->metrics == NULL)
-            return -1;
-    }
-    if (listener_start(gateway->listener, error) < 0)
-        return -1;
+    gateway->open_ms = uv_now(gateway->loop);
     if (listener_tls_address(gateway->listener) != NULL)
         log_info("TLS on %s", listener_tls_address(gateway->listener));
     log_info("ready: listening on %s, room for %" PRId64 " connections",

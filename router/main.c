@@ -71,6 +71,14 @@ static void append_metrics(void *arg, struct buffer *out)
     histograms_text(out, router->name, router_histograms, ROUTER_HISTOGRAMS);
 }
 
+/* Redis answers, and all agree on the deployment. */
+static bool is_ready(void *arg)
+{
+    const struct router *router = arg;
+
+    return bus_is_up(router->bus) && router->partitions != NULL;
+}
+
 static void refresh_metrics(void *arg)
 {
     static const enum router_metric gauges[] = {ROUTER_PARTITIONS, ROUTER_CONNECTIONS, ROUTER_USERS,
@@ -194,7 +202,7 @@ static int on_start(struct process *process, struct buffer *error)
     if (router->settings.metrics_listen[0] == '\0')
         return 0;
     self->listener = metrics_listener_create(router->loop, router->settings.metrics_listen,
-                                             append_metrics, router, error);
+                                             append_metrics, is_ready, router, error);
     return self->listener ? 0 : -1;
 }
 

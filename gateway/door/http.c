@@ -6,7 +6,6 @@
 #include "gateway/protocol.h"
 #include "gateway/session/session.h"
 #include "gateway/api/console.h"
-#include "gateway/bus/uplink.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -122,7 +121,7 @@ static int healthz_page(struct gateway *gateway, struct buffer *body)
  * time would take every gateway out of the balancer), with the hop that is at fault. */
 static int readyz_page(struct gateway *gateway, struct buffer *body)
 {
-    uint32_t answering = uplink_partitions_answering(gateway->uplink);
+    uint32_t answering = gateway_partitions_answering(gateway);
     bool ready = gateway_is_ready(gateway);
     const char *status = gateway->draining ? "draining" : ready ? "ready" : "unavailable";
 
@@ -143,7 +142,8 @@ static void append_protocols(struct gateway *gateway, struct buffer *body)
 {
     size_t counts[PROTOCOL_SLOTS] = {0};
 
-    sessions_each(gateway->sessions, count_protocol, counts);
+    if (gateway->sessions != NULL)
+        sessions_each(gateway->sessions, count_protocol, counts);
     buffer_append_text(body, "# HELP trunkline_protocol_connections WebSocket connections open\n"
                              "# TYPE trunkline_protocol_connections gauge\n");
     for (size_t i = 0; protocols[i]; i++) {

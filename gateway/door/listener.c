@@ -36,22 +36,28 @@ struct listener {
 static void on_request(void *arg, struct arrival *arrival)
 {
     struct listener *listener = arg;
+    struct gateway *gateway = listener->gateway;
     const struct request *request = arrival_request(arrival);
     bool is_head = slice_is(request->method, "HEAD");
     const struct protocol *protocol = protocol_find(request->path);
     struct buffer answer = {0};
 
+    if (gateway->open_ms == 0 && (backend_has(request->path) || protocol)) {
+        http_refuse(&answer, 503, "the service is not available at the moment", !is_head);
+        arrival_answer(arrival, &answer);
+        return;
+    }
     if (backend_has(request->path)) {
-        backend_begin(listener->gateway->backend, arrival);
+        backend_begin(gateway->backend, arrival);
         return;
     }
     if (!is_head && !slice_is(request->method, "GET")) {
         http_refuse(&answer, 405, "only GET and HEAD here", true);
     } else if (protocol) {
-        handshake_begin(listener->gateway, arrival, protocol);
+        handshake_begin(gateway, arrival, protocol);
         return;
     } else {
-        http_answer(listener->gateway, request, &answer);
+        http_answer(gateway, request, &answer);
     }
     arrival_answer(arrival, &answer);
 }

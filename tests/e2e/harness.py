@@ -210,7 +210,7 @@ class Auth(Process):
         return http("GET", self.url + path)
 
     def is_ready(self):
-        return self.get("/healthz")[0] == 200
+        return self.get("/readyz")[0] == 200
 
     def register(self, user):
         status, answer = self.post("/register", {"username": user, "password": PASSWORD})

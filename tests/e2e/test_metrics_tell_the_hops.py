@@ -68,6 +68,7 @@ def test_every_line_is_prometheus_text(metrics_stack):
 def test_the_routers_listener_is_bounded(metrics_stack):
     host, port = router_address(metrics_stack).split(":")
     assert http("GET", f"http://{host}:{port}/healthz") == (200, {"status": "ok"})
+    assert http("GET", f"http://{host}:{port}/readyz") == (200, {"status": "ready"})
     assert http("GET", f"http://{host}:{port}/secrets")[0] == 404
     idle = [socket.create_connection((host, int(port))) for _ in range(40)]
     flood = socket.create_connection((host, int(port)))

@@ -1,4 +1,4 @@
-"""A wrong setting, a port in use, no Redis, another P: one line that names it, and exit code 1."""
+"""A wrong setting, a port in use, another P: one line that names it, and exit code 1."""
 
 import os
 import socket
@@ -70,14 +70,6 @@ def test_port_in_use(environment, process, variable):
         lines = last_words(process, {**environment, variable: address})
     assert len(lines) == 1, lines
     assert address in lines[0]
-
-
-@pytest.mark.parametrize("process", ["gateway", "router", "auth"])
-def test_no_redis(environment, process):
-    port = free_port()
-    lines = last_words(process, {**environment, "TRUNKLINE_REDIS": f"redis://127.0.0.1:{port}"})
-    assert len(lines) == 1, lines
-    assert str(port) in lines[0]
 
 
 @pytest.mark.parametrize("process", ["gateway", "router", "auth"])

@@ -465,6 +465,7 @@ static void test_passwords(void **state)
         open_bus_at(url);
         run_until(strlen(test.events) == (cases[i].refusal ? 2 : 1));
         assert_string_equal(test.events, cases[i].refusal ? "DD" : "U");
+        assert_int_equal(bus_is_refused(test.bus), cases[i].refusal != NULL);
         if (cases[i].refusal)
             assert_non_null(strstr(test.reason, cases[i].refusal));
         assert_null(strstr(test.reason, "secret"));
@@ -484,6 +485,7 @@ static void test_a_refused_port_is_named(void **state)
     run_until(strlen(test.events) == 3);
     assert_string_equal(test.events, "DDD");
     assert_string_equal(test.reason, expected);
+    assert_false(bus_is_refused(test.bus));
     close_bus();
 }
 
