@@ -115,6 +115,7 @@ static void destroy(struct engine *engine, struct conversation *conversation)
         free(member);
     }
     forget_messages(conversation);
+    journal_drop(&conversation->log);
     free((char *)conversation->owner.data);
     free((char *)conversation->name.data);
     TAILQ_REMOVE(&engine->conversations->ages, conversation, age_link);
@@ -175,6 +176,8 @@ static void load_field(struct engine *engine, struct conversation *conversation,
                     field->value);
     else if (slice_is(field->name, "last"))
         conversation->last = load_u64(field->value);
+    else if (slice_is(field->name, "first"))
+        conversation->trimmed = load_u64(field->value) - 1;
     else if (slice_is(field->name, "created"))
         conversation->created_ms = load_u64(field->value);
     else if (slice_is(field->name, "owner"))
@@ -204,7 +207,8 @@ void engine_conversation(struct engine *engine, struct slice id, const struct en
     for (size_t i = 0; i < count; i++)
         load_field(engine, conversation, &fields[i]);
     conversation->exists = count > 0 && !conversation->ended;
-    conversation->trimmed = conversation_trimmed_of(engine, conversation);
+    if (conversation->trimmed < conversation_trimmed_of(engine, conversation))
+        conversation->trimmed = conversation_trimmed_of(engine, conversation);
 }
 
 struct known_message *conversation_known(const struct conversation *conversation, uint64_t id)
@@ -255,19 +259,20 @@ void engine_message(struct engine *engine, struct slice id, uint64_t message_id,
                     const struct engine_field *fields, size_t count)
 {
     struct known_message *message = known_get(get(engine, id), message_id);
-    struct slice from = {0}, own_id = {0};
+    struct journal_reader reader;
+    uint64_t number = 0;
 
     if (message->from_log)
         return;
     message->from_log = true;
-    for (size_t i = 0; i < count; i++) {
-        if (slice_is(fields[i].name, "from"))
-            from = fields[i].value;
-        else if (slice_is(fields[i].name, "id"))
-            own_id = fields[i].value;
-    }
-    if (from.length)
-        known_set(message, from, own_id);
+    if (count == 0)
+        return;
+    journal_read(&reader, fields[0].name, fields[0].value);
+    do
+        number = journal_next(&reader);
+    while (number != 0 && number < message_id);
+    if (number == message_id)
+        known_set(message, record_text(&reader.item, "from"), record_text(&reader.item, "id"));
 }
 
 void engine_change(struct engine *engine, struct slice id, uint64_t message_id, struct slice change)

@@ -48,6 +48,7 @@ struct conversation {
     struct known_message *messages;
 
     bool changed, record_changed; /* in this commit */
+    struct journal *log;          /* what it adds */
     struct participant *changed_members;
     uint32_t keys[3]; /* of the effects of commit keys_commit */
     uint64_t keys_commit;

@@ -7,15 +7,16 @@
 static void write_log(struct engine *engine, struct conversation *conversation,
                       const struct frame_conversation_event *event)
 {
-    const struct effects_field fields[] = {
+    const struct record_field fields[] = {
         {"from", event->from, 0},         {"id", event->id, 0},
         {"at", {0}, event->at_ms},        {"protocol", {0}, event->protocol},
         {"content", {0}, event->content}, {"metadata", event->metadata, 0},
+        {"body", event->body, 0},
     };
 
-    effects_entry(engine->effects, conversation_key(engine, conversation, CONVERSATION_LOG),
-                  (struct number){.epoch = event->message}, fields,
-                  sizeof(fields) / sizeof(fields[0]), event->body);
+    if (journal_add(&conversation->log, event->message, fields, sizeof(fields) / sizeof(fields[0])))
+        journal_write(&conversation->log, engine->effects,
+                      conversation_key(engine, conversation, CONVERSATION_LOG));
 }
 
 /* A dialog begins with its first message. */
@@ -48,6 +49,7 @@ static uint64_t post(struct engine *engine, struct conversation *conversation,
         conversation_member_changed(engine, conversation, author);
     }
     write_log(engine, conversation, event);
+    engine->journaled += event->body.length;
     engine->counters.posts++;
     conversation_tell(engine, conversation, frame, &event->users, &event->chat, NULL);
     return event->message;
@@ -155,12 +157,15 @@ void conversation_on_forwarded(struct engine *engine, const struct frame_post_fo
 
 /* ---- changes ---- */
 
-static enum conversation_status may_change(const struct conversation *conversation,
+static enum conversation_status may_change(const struct engine *engine,
+                                           const struct conversation *conversation,
                                            const struct frame_conversation_change *request,
                                            struct known_message **message)
 {
     *message = NULL;
     if (conversation == NULL || !conversation->exists)
+        return CONVERSATION_NOT_FOUND;
+    if (request->message <= conversation_trimmed_of(engine, conversation))
         return CONVERSATION_NOT_FOUND;
     if (conversation_member(conversation, request->from) == NULL)
         return CONVERSATION_FORBIDDEN;
@@ -220,7 +225,7 @@ void conversation_on_change(struct engine *engine, struct gateway *gateway,
 {
     struct conversation *conversation = conversation_find(engine, request->from, request->chat);
     struct known_message *message;
-    enum conversation_status status = may_change(conversation, request, &message);
+    enum conversation_status status = may_change(engine, conversation, request, &message);
 
     if (status == CONVERSATION_OK)
         change(engine, conversation, message, request);

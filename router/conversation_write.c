@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Field and value pairs in one effect. */
+/* Pairs of members in one effect; fields of another. */
 #define PAIRS 24
+#define FIELDS 500
 
 uint32_t conversation_key(struct engine *engine, struct conversation *conversation,
                           enum conversation_key which)
@@ -134,65 +135,93 @@ static void member_pair(struct engine *engine, const struct participant *member)
     effects_text(engine->effects, slice_of(value, (size_t)length));
 }
 
-static void write_members(struct engine *engine, struct conversation *conversation)
+static size_t changed_members(const struct conversation *conversation)
 {
-    uint32_t object = conversation_key(engine, conversation, CONVERSATION_OBJECT);
+    const struct participant *member;
+    size_t count = 0;
 
-    while (conversation->changed_members != NULL) {
-        const struct participant *member = conversation->changed_members;
-        size_t count = 0;
+    for (member = conversation->changed_members; member; member = member->next_changed)
+        count++;
+    return count < PAIRS ? count : PAIRS;
+}
 
-        for (; member && count < PAIRS; member = member->next_changed)
-            count++;
-        effects_open(engine->effects, EFFECT_HSET, object, count * 2);
-        while (count--) {
-            struct participant *written = conversation->changed_members;
+static void member_pairs(struct engine *engine, struct conversation *conversation, size_t count)
+{
+    while (count--) {
+        struct participant *written = conversation->changed_members;
 
-            conversation->changed_members = written->next_changed;
-            written->changed = false;
-            member_pair(engine, written);
-        }
+        conversation->changed_members = written->next_changed;
+        written->changed = false;
+        member_pair(engine, written);
     }
 }
 
-static void write_record(struct engine *engine, struct conversation *conversation)
+static void record_pairs(struct effects *effects, const struct conversation *conversation)
+{
+    effects_u64_pair(effects, "created", conversation->created_ms);
+    if (!conversation->group)
+        return;
+    effects_text_pair(effects, "owner", conversation->owner);
+    effects_text_pair(effects, "name", conversation->name);
+}
+
+/* One effect, but of a group of which many have changed. */
+static void write_object(struct engine *engine, struct conversation *conversation, bool trimmed)
 {
     struct effects *effects = engine->effects;
     uint32_t object = conversation_key(engine, conversation, CONVERSATION_OBJECT);
-    bool all = conversation->record_changed, group = all && conversation->group;
+    size_t members = changed_members(conversation);
+    size_t record = !conversation->record_changed ? 0 : conversation->group ? 3 : 1;
 
-    effects_open(effects, EFFECT_HSET, object, 2 + (all ? 2 : 0) + (group ? 4 : 0));
+    effects_open(effects, EFFECT_HSET, object, 2 * (1 + trimmed + record + members));
     effects_u64_pair(effects, "last", conversation->last);
-    if (all)
-        effects_u64_pair(effects, "created", conversation->created_ms);
-    if (group) {
-        effects_text_pair(effects, "owner", conversation->owner);
-        effects_text_pair(effects, "name", conversation->name);
-    }
+    if (trimmed)
+        effects_u64_pair(effects, "first", conversation->trimmed + 1);
+    if (record)
+        record_pairs(effects, conversation);
     conversation->record_changed = false;
+    member_pairs(engine, conversation, members);
+    while ((members = changed_members(conversation)) > 0) {
+        effects_open(effects, EFFECT_HSET, object, 2 * members);
+        member_pairs(engine, conversation, members);
+    }
 }
 
-static void hdel_change(struct engine *engine, struct conversation *conversation, uint64_t message)
+/* What was said of messages that are not held any more. */
+static void forget_changes(struct engine *engine, struct conversation *conversation,
+                           uint64_t trimmed)
 {
-    char field[24];
-    int length = snprintf(field, sizeof(field), "%llu", (unsigned long long)message);
+    uint32_t changes = conversation_key(engine, conversation, CONVERSATION_CHANGES);
 
-    effects_hdel(engine->effects, conversation_key(engine, conversation, CONVERSATION_CHANGES),
-                 slice_of(field, (size_t)length));
+    while (conversation->trimmed < trimmed) {
+        uint64_t left = trimmed - conversation->trimmed;
+        uint64_t count = left < FIELDS ? left : FIELDS;
+
+        effects_open(engine->effects, EFFECT_HDEL, changes, count);
+        while (count--)
+            effects_u64(engine->effects, ++conversation->trimmed);
+    }
 }
 
-/* What is older than the log holds. */
-static void trim_log(struct engine *engine, struct conversation *conversation)
+/* What is older than the log holds: entries of which nothing is held go. */
+static bool trim_log(struct engine *engine, struct conversation *conversation)
 {
     uint64_t trimmed = conversation_trimmed_of(engine, conversation);
 
     if (trimmed <= conversation->trimmed)
-        return;
+        return false;
     effects_open(engine->effects, EFFECT_XTRIM,
                  conversation_key(engine, conversation, CONVERSATION_LOG), 1);
     effects_number(engine->effects, (struct number){.epoch = trimmed + 1});
-    while (conversation->trimmed < trimmed)
-        hdel_change(engine, conversation, ++conversation->trimmed);
+    forget_changes(engine, conversation, trimmed);
+    return true;
+}
+
+static void write_changed(struct engine *engine, struct conversation *conversation)
+{
+    journal_write(&conversation->log, engine->effects,
+                  conversation_key(engine, conversation, CONVERSATION_LOG));
+    write_object(engine, conversation, trim_log(engine, conversation));
 }
 
 void conversations_finish(struct engine *engine)
@@ -203,10 +232,9 @@ void conversations_finish(struct engine *engine)
     while ((conversation = TAILQ_FIRST(&conversations->changed)) != NULL) {
         TAILQ_REMOVE(&conversations->changed, conversation, changed_link);
         conversation->changed = false;
-        if (!conversation->exists)
-            continue;
-        write_record(engine, conversation);
-        write_members(engine, conversation);
-        trim_log(engine, conversation);
+        if (conversation->exists)
+            write_changed(engine, conversation);
+        else
+            journal_drop(&conversation->log);
     }
 }

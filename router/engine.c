@@ -82,6 +82,7 @@ void engine_begin(struct engine *engine, uint64_t epoch, uint64_t commit, struct
     engine->epoch = epoch;
     engine->commit = commit;
     engine->index = 0;
+    engine->journaled = 0;
     engine->effects = effects;
     if (now_ms > engine->now_ms)
         engine->now_ms = now_ms;
@@ -584,7 +585,7 @@ bool engine_is_full(const struct engine *engine)
 
     for (const struct gateway *gateway = engine->gateways; gateway; gateway = gateway->hh.next)
         said += gateway->output.length;
-    return engine->index >= FULL_NUMBERS || said >= FULL_OUTPUT;
+    return engine->index >= FULL_NUMBERS || said + engine->journaled >= FULL_OUTPUT;
 }
 
 size_t engine_finish(struct engine *engine)

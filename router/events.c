@@ -33,17 +33,31 @@ static uint32_t log_key(struct engine *engine, struct user *user)
 static void write_event(struct engine *engine, struct user *user,
                         const struct frame_conversation_event *event)
 {
-    const struct effects_field fields[] = {
+    const struct record_field fields[] = {
         {"kind", {0}, event->kind},         {"at", {0}, event->at_ms},
         {"chat", event->chat, 0},           {"from", event->from, 0},
         {"message", {0}, event->message},   {"id", event->id, 0},
         {"protocol", {0}, event->protocol}, {"content", {0}, event->content},
-        {"metadata", event->metadata, 0},
+        {"metadata", event->metadata, 0},   {"body", event->body, 0},
     };
 
-    effects_entry(engine->effects, log_key(engine, user),
-                  (struct number){.epoch = user->event_newest}, fields,
-                  sizeof(fields) / sizeof(fields[0]), event->body);
+    if (journal_add(&user->events, user->event_newest, fields, sizeof(fields) / sizeof(fields[0])))
+        journal_write(&user->events, engine->effects, log_key(engine, user));
+}
+
+void events_finish(struct engine *engine, struct user *user)
+{
+    journal_write(&user->events, engine->effects, log_key(engine, user));
+    if (user->events_trimmed) {
+        effects_open(engine->effects, EFFECT_XTRIM, log_key(engine, user), 1);
+        effects_number(engine->effects, (struct number){.epoch = user->event_oldest});
+    }
+    /* That of one who never comes back goes by itself; the engine has it trimmed before. */
+    if (user->events_new_day) {
+        effects_open(engine->effects, EFFECT_PEXPIRE, log_key(engine, user), 1);
+        effects_u64(engine->effects, engine->limits.mailbox_ms + 2 * DAY_MS);
+    }
+    user->events_trimmed = user->events_new_day = false;
 }
 
 static void trim_to(struct engine *engine, struct user *user, uint64_t oldest)
@@ -51,8 +65,7 @@ static void trim_to(struct engine *engine, struct user *user, uint64_t oldest)
     if (oldest <= user->event_oldest)
         return;
     user->event_oldest = oldest;
-    effects_open(engine->effects, EFFECT_XTRIM, log_key(engine, user), 1);
-    effects_number(engine->effects, (struct number){.epoch = oldest});
+    user->events_trimmed = true;
     user_events_changed(engine, user);
 }
 
@@ -72,7 +85,6 @@ void events_age(struct engine *engine, struct user *user)
             user->event_day_count * sizeof(*user->event_days));
 }
 
-/* The log of one who never comes back goes by itself; the engine has it trimmed before. */
 static void note_day(struct engine *engine, struct user *user)
 {
     uint64_t day = engine->now_ms / DAY_MS;
@@ -84,8 +96,7 @@ static void note_day(struct engine *engine, struct user *user)
     user->event_days[count] = (struct event_day){.day = day, .event = user->event_newest};
     user->event_day_count++;
     events_age(engine, user);
-    effects_open(engine->effects, EFFECT_PEXPIRE, log_key(engine, user), 1);
-    effects_u64(engine->effects, engine->limits.mailbox_ms + 2 * DAY_MS);
+    user->events_new_day = true;
 }
 
 void events_append(struct engine *engine, struct user *user,
@@ -95,6 +106,7 @@ void events_append(struct engine *engine, struct user *user,
     engine->counters.events++;
     write_event(engine, user, event);
     note_day(engine, user);
+    engine->journaled += event->body.length;
     if (user->event_newest >= engine->limits.events)
         trim_to(engine, user, user->event_newest - engine->limits.events + 1);
     user_events_changed(engine, user);
@@ -151,6 +163,8 @@ void events_forget(struct engine *engine, struct user *user)
     static const char *const keys[] = {"events", "chats", "sent"};
 
     follow_stop_draining(engine, user);
+    journal_drop(&user->events);
+    user->events_trimmed = user->events_new_day = false;
     user->chat = false;
     user->event_newest = 0;
     user->event_oldest = 1;

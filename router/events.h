@@ -23,6 +23,8 @@ bool events_take_direct(struct engine *, struct user *, const struct frame_direc
                         struct frame_direct_reply *reply);
 /* To the dialog that it belongs to. */
 void events_forward(struct engine *, struct frame_post_forwarded *);
+/* What the commit adds to his log, and takes from it. */
+void events_finish(struct engine *, struct user *);
 /* His fields in `user:<id>`. */
 size_t events_record_pairs(const struct user *);
 void events_write_record(struct engine *, struct user *);

@@ -146,13 +146,13 @@ static void on_change(struct partition *partition, const struct engine_need *nee
 
 static const struct {
     const char *command, *what;
-    size_t ids; /* how often the message's id follows the key */
+    size_t words; /* that follow the key: the message's id, and what else the command wants */
     void (*handle)(struct partition *, const struct engine_need *, const struct bus_reply *);
 } kinds[] = {
     [ENGINE_NEED_USER] = {"HGETALL", "user", 0, on_user},
     [ENGINE_NEED_UNREAD] = {"HGETALL", "unread", 0, on_unread},
     [ENGINE_NEED_CONVERSATION] = {"HGETALL", NULL, 0, on_conversation},
-    [ENGINE_NEED_MESSAGE] = {"XRANGE", "log", 2, on_message},
+    [ENGINE_NEED_MESSAGE] = {"XRANGE", "log", 4, on_message},
     [ENGINE_NEED_CHANGE] = {"HMGET", "changes", 1, on_change},
 };
 
@@ -209,16 +209,22 @@ void partition_fetch(struct partition *partition, const struct engine_need *need
 {
     struct buffer key = {0};
     char id[24];
-    struct slice argv[4] = {slice_text(kinds[need->kind].command)};
+    /* Behind the id, the entry that has the message: the first one from there on. */
+    struct slice argv[6] = {
+        [0] = slice_text(kinds[need->kind].command),
+        [3] = slice_text("+"),
+        [4] = slice_text("COUNT"),
+        [5] = slice_text("1"),
+    };
     struct fetch_request *request;
 
     if (!fetch_add(partition, need))
         return;
     argv[1] = key_of(partition, &key, need);
-    argv[2] = argv[3] = slice_of(id, (size_t)snprintf(id, sizeof(id), "%" PRIu64, need->message));
+    argv[2] = slice_of(id, (size_t)snprintf(id, sizeof(id), "%" PRIu64, need->message));
     request = request_create(partition, need);
-    if (bus_command(partition->router->bus, on_fetched, request, 2 + kinds[need->kind].ids, argv) <
-        0)
+    if (bus_command(partition->router->bus, on_fetched, request, 2 + kinds[need->kind].words,
+                    argv) < 0)
         free(request);
     buffer_finish(&key);
 }

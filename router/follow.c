@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-/* Bytes of one page; one event is always sent. */
+/* Bytes of one page, and what is left of the entry that reaches it. */
 #define PAGE_BYTES (256 * 1024)
 
 /* Kept in `conns:<g>` with the event it was sent last; one without it has all events. */
@@ -323,25 +323,41 @@ void follow_resume(struct engine *engine, struct connection *connection, uint64_
 
 /* ---- pages of the log ---- */
 
-static uint64_t entry_u64(const struct engine_page_entry *entry, const char *name)
-{
-    return load_u64(load_entry_field(entry, name));
-}
-
-static struct frame_conversation_event event_of(const struct engine_page_entry *entry)
+static struct frame_conversation_event event_of(const struct record_reader *item)
 {
     return (struct frame_conversation_event){
-        .kind = entry_u64(entry, "kind"),
-        .at_ms = entry_u64(entry, "at"),
-        .chat = load_entry_field(entry, "chat"),
-        .from = load_entry_field(entry, "from"),
-        .message = entry_u64(entry, "message"),
-        .id = load_entry_field(entry, "id"),
-        .protocol = entry_u64(entry, "protocol"),
-        .content = entry_u64(entry, "content"),
-        .body = load_entry_field(entry, "body"),
-        .metadata = load_entry_field(entry, "metadata"),
+        .kind = record_number(item, "kind"),
+        .at_ms = record_number(item, "at"),
+        .chat = record_text(item, "chat"),
+        .from = record_text(item, "from"),
+        .message = record_number(item, "message"),
+        .id = record_text(item, "id"),
+        .protocol = record_number(item, "protocol"),
+        .content = record_number(item, "content"),
+        .body = record_text(item, "body"),
+        .metadata = record_text(item, "metadata"),
     };
+}
+
+/* The first entry may begin with events that it has already. */
+static void send_entry(struct engine *engine, struct connection *connection,
+                       const struct engine_page_entry *entry)
+{
+    struct journal_reader reader;
+    uint64_t number;
+
+    if (entry->field_count == 0)
+        return;
+    journal_read(&reader, entry->fields[0].name, entry->fields[0].value);
+    while ((number = journal_next(&reader)) != 0) {
+        const struct frame_conversation_event event = event_of(&reader.item);
+
+        if (number <= connection->event)
+            continue;
+        say_event(engine, connection->user, connection->gateway, &connection->id, 1, number,
+                  &event);
+        connection->event = number;
+    }
 }
 
 static void send_page(struct engine *engine, struct connection *connection,
@@ -349,15 +365,8 @@ static void send_page(struct engine *engine, struct connection *connection,
 {
     size_t begin = connection->gateway->output.length;
 
-    for (size_t i = 0; i < count; i++) {
-        struct frame_conversation_event event = event_of(&entries[i]);
-
-        if (connection->gateway->output.length - begin >= PAGE_BYTES)
-            break;
-        say_event(engine, connection->user, connection->gateway, &connection->id, 1,
-                  entries[i].number.epoch, &event);
-        connection->event = entries[i].number.epoch;
-    }
+    for (size_t i = 0; i < count && connection->gateway->output.length - begin < PAGE_BYTES; i++)
+        send_entry(engine, connection, &entries[i]);
     /* Nothing is held of what was to come: it has gone by age meanwhile, or Redis lost it. */
     if (count == 0)
         connection->event = connection->user->event_newest;

@@ -8,6 +8,7 @@
 #include "common/table.h"
 #include "router/engine.h"
 #include "router/forward.h"
+#include "router/journal.h"
 
 #include <sys/queue.h>
 
@@ -188,7 +189,9 @@ struct user {
         event_oldest; /* of those that are held; oldest is newest + 1 if none is */
     struct event_day *event_days;
     size_t event_day_count;
-    uint32_t events_key; /* of the effects of commit events_key_commit */
+    struct journal *events;              /* what this commit adds to his log */
+    bool events_trimmed, events_new_day; /* in this commit */
+    uint32_t events_key;                 /* of the effects of commit events_key_commit */
     uint64_t events_key_commit;
 
     bool events_changed;    /* his events in `user:<id>` are written at the end of the commit */
@@ -265,6 +268,7 @@ struct engine {
     uint64_t now_ms;
     struct effects *effects;
     struct user_list changed;
+    size_t journaled;  /* bytes of bodies that wait in journals */
     bool first_commit; /* of this take: each gateway gets an entry */
     uint32_t key_sources, key_gateways, key_seen, key_timers,
         key_histories; /* 0: not named in this commit */

@@ -53,6 +53,7 @@ static void user_destroy(struct engine *engine, struct user *user)
     free(user->gone);
     free((char *)user->presence_metadata.data);
     free(user->event_days);
+    journal_drop(&user->events);
     buffer_finish(&user->unstored);
     HASH_DEL(engine->users, user);
     free(user);
@@ -264,6 +265,7 @@ void users_finish(struct engine *engine)
         TAILQ_REMOVE(&engine->changed, user, changed_link);
         user->in_changed = false;
         store_finish(engine, user);
+        events_finish(engine, user);
         write_record(engine, user);
         user_settle(engine, user);
     }

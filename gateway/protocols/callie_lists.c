@@ -16,7 +16,7 @@
 #define GROUPS_AT_ONCE 64
 
 EMBED(callie_sent_lua, "gateway/protocols/callie_sent.lua");
-EMBED(callie_number_lua, "gateway/protocols/callie_number.lua");
+EMBED_BEHIND(callie_number_lua, "gateway/bus/journal.lua", "gateway/protocols/callie_number.lua");
 EMBED(callie_chats_lua, "gateway/protocols/callie_chats.lua");
 EMBED(callie_groups_lua, "gateway/protocols/callie_groups.lua");
 EMBED(callie_members_lua, "gateway/protocols/callie_members.lua");

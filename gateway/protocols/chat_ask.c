@@ -9,10 +9,10 @@
 #define CHATS_MAX 1000
 #define EVENTS_MAX 100
 
-EMBED(chat_read_text, "gateway/protocols/chat_read.lua");
+EMBED_BEHIND(chat_read_text, "gateway/bus/journal.lua", "gateway/protocols/chat_read.lua");
 EMBED(chat_chats_text, "gateway/protocols/chat_chats.lua");
 EMBED(chat_members_text, "gateway/protocols/chat_members.lua");
-EMBED(chat_events_text, "gateway/protocols/chat_events.lua");
+EMBED_BEHIND(chat_events_text, "gateway/bus/journal.lua", "gateway/protocols/chat_events.lua");
 
 static struct bus_script read_script = {.name = "chat_read", .text = chat_read_text};
 static struct bus_script chats_script = {.name = "chat_chats", .text = chat_chats_text};

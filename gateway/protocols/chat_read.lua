@@ -1,4 +1,3 @@
-#!lua flags=no-writes
 -- Messages of conversations of one partition, as one of their members may see them.
 -- KEYS, of each conversation: its object, log, changes, then delivered and read of each user whose marks are wanted.
 -- ARGV: the member; bytes of bodies there is room for; then of each conversation: the lowest message, the highest ('+': the
@@ -21,12 +20,6 @@ local function participant(object, user)
     if not field then return nil end
     local delivered, read, since, wrote = string.match(field, '^(%d+) (%d+) (%d+) (%d+)')
     return {delivered = tonumber(delivered), read = tonumber(read), since = tonumber(since), wrote = tonumber(wrote)}
-end
-
-local function fields_of(entry)
-    local fields = {}
-    for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
-    return fields
 end
 
 -- The entries from message `lowest` on of which one is the first mark of each of `count` messages.
@@ -63,45 +56,61 @@ local function add_marks(messages, users)
     end
 end
 
-local function message_of(entry, changes)
-    local id, fields = number_of(entry[1]), fields_of(entry)
-    local change = call('HGET', changes, text(id)) or ''
-    local body = string.sub(change, 1, 7) == 'delete ' and '' or fields.body or ''
-    return {text(id), fields.from or '', fields.at or '0', fields.protocol or '0', fields.content or '0', body, change, {},
-        number = id, size = #body + #change}
+local function message_of(item, changes)
+    local change = call('HGET', changes, text(item.number)) or ''
+    local body = string.sub(change, 1, 7) == 'delete ' and '' or item.body or ''
+    return {text(item.number), item.from or '', item.at or '0', item.protocol or '0', item.content or '0', body, change, {},
+        number = item.number, size = #body + #change}
+end
+
+-- The entries that hold messages from the lowest to the highest, the highest first: entries end with the message they are
+-- named by, so the highest may be in one that ends above it.
+local function entries_down(log, lowest, highest, count)
+    local above = highest ~= '+' and call('XRANGE', log, highest, '+', 'COUNT', 1) or {}
+    local to = above[1] and '(' .. above[1][1] or highest
+    return function()
+        if #above == 0 then
+            above = call('XREVRANGE', log, to, text(lowest), 'COUNT', math.min(CHUNK, count))
+            if #above == 0 then return nil end
+            to = '(' .. above[#above][1]
+        end
+        return table.remove(above, 1)
+    end
 end
 
 -- The highest first; the first of all is always taken, then as many as there is room for.
 local function messages_of(log, changes, lowest, highest, count)
-    local messages = {}
-    local to = highest
-    while #messages < count do
-        local entries = call('XREVRANGE', log, to, text(lowest), 'COUNT', math.min(CHUNK, count - #messages))
-        for _, entry in ipairs(entries) do
-            local message = message_of(entry, changes)
-            if taken and room < message.size then return messages end
-            room, taken = room - message.size, true
-            messages[#messages + 1] = message
+    local messages, top = {}, tonumber(highest) or math.huge
+    if count == 0 then return messages end
+    for entry in entries_down(log, lowest, highest, count) do
+        local items = items_of(entry)
+        for i = #items, 1, -1 do
+            if #messages == count or items[i].number < lowest then return messages end
+            if items[i].number <= top then
+                local message = message_of(items[i], changes)
+                if taken and room < message.size then return messages end
+                room, taken = room - message.size, true
+                messages[#messages + 1] = message
+            end
         end
-        if #entries == 0 then break end
-        to = '(' .. entries[#entries][1]
     end
     return messages
 end
 
 -- Messages of others above the mark. Above his own newest there are only others'; up to it they are looked at, and counted as
 -- others' when that is too much.
-local function missed_of(log, is, newest)
-    local seen, missed = math.max(is.read, is.since), 0
+local function missed_of(log, is, held, newest)
+    local seen, missed = math.max(is.read, is.since, held - 1), 0
     while seen < is.wrote and scan > 0 and scan_bytes > 0 do
-        local entries = call('XRANGE', log, text(seen + 1), text(is.wrote), 'COUNT', CHUNK)
-        for _, entry in ipairs(entries) do
-            local fields = fields_of(entry)
-            if fields.from ~= me then missed = missed + 1 end
-            scan_bytes = scan_bytes - #(fields.body or '')
+        local entry = call('XRANGE', log, text(seen + 1), '+', 'COUNT', 1)[1]
+        if not entry then return missed + newest - is.wrote end
+        for _, item in ipairs(items_of(entry)) do
+            if item.number > seen and item.number <= is.wrote then
+                if item.from ~= me then missed = missed + 1 end
+                seen, scan = item.number, scan - 1
+            end
         end
-        scan = scan - #entries
-        seen = #entries > 0 and number_of(entries[#entries][1]) or is.wrote
+        seen, scan_bytes = math.min(number_of(entry[1]), is.wrote), scan_bytes - #entry[2][2]
     end
     return missed + newest - seen
 end
@@ -121,10 +130,11 @@ while argument < #ARGV do
     end
     local is, newest = participant(object, me), tonumber(call('HGET', object, 'last') or 0)
     if is then
-        local messages = messages_of(log, changes, math.max(lowest, is.since + 1), highest, count)
+        local held = tonumber(call('HGET', object, 'first') or 1)
+        local messages = messages_of(log, changes, math.max(lowest, is.since + 1, held), highest, count)
         add_marks(messages, users)
         answers[#answers + 1] = {'OK', call('HGET', object, 'name') or '', text(newest),
-            text(count_missed and missed_of(log, is, newest) or 0), messages}
+            text(count_missed and missed_of(log, is, held, newest) or 0), messages}
     else
         local there = call('EXISTS', object) == 1 and call('HEXISTS', object, 'deleted') == 0
         answers[#answers + 1] = {there and 'FORBIDDEN' or 'NONE'}

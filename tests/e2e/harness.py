@@ -393,9 +393,10 @@ class Stack:
         """Waits until so many messages are kept for the user: in his mailbox, or in a dialog."""
         def held():
             total = 0
-            for kind in ("mailbox", "log"):
-                for key in self.redis.command("KEYS", f"*:{kind}:*{user}*"):
-                    total += self.redis.command("XLEN", key)
+            for key in self.redis.command("KEYS", f"*:mailbox:*{user}*"):
+                total += self.redis.command("XLEN", key)
+            for key in self.redis.command("KEYS", f"*:dialog:*{user}*"):
+                total += int(self.redis.command("HGET", key, "last") or 0)
             return total >= count
         wait_until(held, f"{count} messages are kept for {user}")
 

@@ -114,6 +114,31 @@ def test_pages_have_an_end(pair):
     assert ids(bob.ask("getMessages", {"chatId": alice.user, "count": 100})) == list(range(6, 106))
 
 
+def test_what_was_written_together_is_read_alone(pair):
+    """Messages that come at once share entries of the logs (router/journal.h)."""
+    alice, bob = pair
+    for number in range(1, 61):
+        sender, to = (bob, alice) if number % 3 == 0 else (alice, bob)
+        sender.send("new", {"chatId": to.user, "message": f"{number}"})
+    bob.await_event(60)
+    events = bob.events()
+    assert ids([event["payload"] for event in events]) == list(range(1, 61))
+    texts = {event["payload"]["messageId"]: event["payload"]["message"] for event in events}
+    chat = {"chatId": alice.user}
+    for number in (1, 2, 31, 59, 60):
+        message = bob.ask("getMessage", {**chat, "messageId": number})
+        assert message["message"] == texts[number]
+        assert bob.ask("getEvent", {"eventId": number}) == events[number - 1]
+        assert bob.ask("getEvents", {"fromEventId": number}) == events[number - 1:]
+        found = bob.ask("getMessages", {**chat, "count": 10, "endId": number})
+        assert ids(found) == list(range(max(1, number - 9), number + 1))
+    others = [event["payload"]["messageId"] for event in events
+              if event["payload"]["userId"] == alice.user]
+    assert bob.ask("getChat", chat)["missed"] == len(others)
+    bob.ask("read", {**chat, "messageId": others[20]})
+    assert bob.ask("getChat", chat)["missed"] == len(others) - 21
+
+
 def test_much_comes_in_smaller_pages(pair):
     """A page is never so big that a connection is closed for it: it goes on where it ended."""
     alice, bob = pair

@@ -13,6 +13,7 @@ import re
 import time
 
 from frames import Unreadable, read_frames
+from records import items
 from resp import Redis
 
 INDEX_BITS = 20
@@ -431,13 +432,20 @@ def keys_end(snapshot):
                 yield f"{p.index}: {what} {name} lives for {ttl} ms"
 
 
+def numbers(entries, first):
+    """Of the items from the first that counts on; entries that end before it must be gone."""
+    if any(number(id)[0] < first for id, _ in entries):
+        return []
+    return [item for item, _ in items(entries) if item >= first]
+
+
 def events_are_contiguous(snapshot):
     """I7: of each user who follows, from the oldest that is held to the newest."""
     for p in snapshot.all():
         for user in set(p.keys["events"]) | {user for user, record in p.keys["user"].items()
                                              if b"event" in record}:
             record = p.keys["user"].get(user, {})
-            held = [number(id)[0] for id, _ in p.keys["events"].get(user, [])]
+            held = numbers(p.keys["events"].get(user, []), int(record.get(b"event_first", 1)))
             told = int(record.get(b"event_first", 1)), int(record.get(b"event", 0))
             if held != list(range(told[0], told[1] + 1)):
                 yield (f"{p.index}: {user.decode()} has events {held[:1]} to {held[-1:]} "
@@ -469,8 +477,9 @@ def logs_are_numbered(snapshot):
             yield f"{p.index}: a log or changes of no conversation: {name!r}"
         for name, fields in objects.items():
             last = int(fields.get(b"last", 0))
-            held = [number(id)[0] for id, _ in p.keys["log"].get(name, [])]
-            if b"deleted" not in fields and held != list(range(last - len(held) + 1, last + 1)):
+            first = int(fields.get(b"first", 1))
+            held = numbers(p.keys["log"].get(name, []), first)
+            if b"deleted" not in fields and held != list(range(first, last + 1)):
                 yield f"{p.index}: the log of {name!r} ends with {held[-1:]}, not with {last}"
             if last and not held:
                 yield f"{p.index}: the log of {name!r} is empty after {last} messages"
@@ -510,21 +519,20 @@ def logs_agree(snapshot):
     logs = {}
     for p in snapshot.all():
         for name, entries in p.keys["log"].items():
-            logs[name] = {number(id)[0]: pairs(fields) for id, fields in entries}
+            logs[name] = dict(items(entries))
     for p in snapshot.all():
         for user, entries in p.keys["events"].items():
             newest = {}
-            for id, fields in entries:
-                event = pairs(fields)
+            for id, event in items(entries):
                 if event[b"kind"] != EVENT_NEW:
                     continue
                 name, message = _conversation_of(user, event[b"chat"]), int(event[b"message"])
-                where = f"{p.index}: event {id.decode()} of {user.decode()}"
+                where = f"{p.index}: event {id} of {user.decode()}"
                 if message <= newest.get(name, 0):
                     yield f"{where}: message {message} of {name!r} after {newest[name]}"
                 newest[name] = message
                 posted = logs.get(name, {}).get(message)
-                if posted and any(posted[field] != event[field] for field in (b"from", b"id")):
+                if posted and any(posted.get(field) != event.get(field) for field in (b"from", b"id")):
                     yield f"{where} is not message {message} of {name!r}"
     for p in snapshot.all():
         for user, chats in p.keys["chats"].items():

@@ -53,12 +53,12 @@ DIALOG = b"ann\nbob"
 
 
 def post(message):
-    return [b"%d-0" % message, [b"from", b"ann", b"id", b"a%d" % message, b"body", b"hi"]]
+    return [b"%d-0" % message, [b"%d" % message, b"from 3:ann id 2:a%d body 2:hi\n" % message]]
 
 
 def event(id, message, kind=b"1"):
-    return [b"%d-0" % id, [b"kind", kind, b"chat", b"ann", b"from", b"ann",
-                           b"message", b"%d" % message, b"id", b"a%d" % message]]
+    return [b"%d-0" % id, [b"%d" % id, b"kind 1:%s chat 3:ann from 3:ann message 1:%d id 2:a%d\n"
+                           % (kind, message, message)]]
 
 
 def clean():
@@ -83,7 +83,7 @@ def clean():
                               b"chat": b"1", b"event": b"3", b"event_first": b"2"}, -1)
     put((0, "events", b"bob"), [event(2, 4), event(3, 5)], 9000)
     put((0, "chats", b"bob"), {b"ann": b"1"}, -1)
-    put((0, "dialog", DIALOG), {b"last": b"5", b"+ann": b"0 0 0 5 1", b"+bob": b"4 3 0 0 1"}, -1)
+    put((0, "dialog", DIALOG), {b"last": b"5", b"first": b"3", b"+ann": b"0 0 0 5 1", b"+bob": b"4 3 0 0 1"}, -1)
     put((0, "log", DIALOG), [post(3), post(4), post(5)], -1)
     put((0, "changes", DIALOG), {b"4": b"delete 1"}, -1)
     put((0, "delivered", DIALOG + b"\nbob"), [[b"4-0", [b"at", b"1"]]], -1)
@@ -177,6 +177,8 @@ PLANTED = {
     "keys_end: events for ever": keep(0, "events", b"bob", value=[event(2, 4), event(3, 5)]),
     "events_are_contiguous": keep(0, "events", b"bob", value=[event(2, 4)], ttl=9000),
     "events_are_contiguous: none": keep(0, "events", b"ann", value=[event(1, 4)], ttl=9000),
+    "events_are_contiguous: more than the record tells":
+        keep(0, "events", b"bob", value=[event(1, 3), event(2, 4), event(3, 5)], ttl=9000),
     "events_are_contiguous: draining": change("user", b"bob", chat=b"draining"),
     "followers_have_all": keep(0, "conns", GATEWAY, value={b"6": b"2 65548 2 bob"}),
     "logs_are_numbered": keep(0, "log", DIALOG, value=[post(3), post(5)]),
@@ -188,7 +190,7 @@ PLANTED = {
     "marks_are_told: lost": lambda snapshot: snapshot.partition(0).keys["read"].clear(),
     "logs_agree": keep(0, "events", b"bob", value=[event(2, 5), event(3, 4)], ttl=9000),
     "logs_agree: another": keep(0, "log", DIALOG, value=[post(3), post(4), [
-        b"5-0", [b"from", b"ann", b"id", b"b1"]]]),
+        b"5-0", [b"5", b"from 3:ann id 2:b1\n"]]]),
     "logs_agree: chats": keep(0, "chats", b"bob", value={b"zoe": b"1"}),
     "keys_end: too early": keep(0, "mailbox", b"carol", value=[message()], ttl=5000),
 }

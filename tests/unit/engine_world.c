@@ -346,7 +346,7 @@ static void fetch_message(struct engine_world *world, const struct engine_need *
         entries++;
         count--;
     }
-    if (count && number_compare(entries->number, message_number(need->message)) == 0)
+    if (count)
         engine_message(world->engine, need->name, need->message, entries->fields,
                        entries->field_count);
     else

@@ -1,5 +1,6 @@
 #include "tests/unit/model_store.h"
 
+#include "common/record.h"
 #include "common/xalloc.h"
 
 #include <assert.h>
@@ -20,6 +21,8 @@ struct model_value {
     size_t field_count;
     struct engine_page_entry *entries;
     size_t entry_count, entry_capacity;
+    struct engine_page_entry *items; /* of a journal, when somebody has asked for them */
+    size_t item_count;
     struct number last_id;
     struct model_score *scores;
     size_t score_count;
@@ -74,6 +77,14 @@ static void entry_free(struct engine_page_entry *entry)
     free((struct engine_field *)entry->fields);
 }
 
+static void forget_items(struct model_value *value)
+{
+    while (value->item_count)
+        free((struct engine_field *)value->items[--value->item_count].fields);
+    free(value->items);
+    value->items = NULL;
+}
+
 static void value_destroy(struct model_store *store, struct model_value *value)
 {
     HASH_DEL(store->redis->values, value);
@@ -85,6 +96,7 @@ static void value_destroy(struct model_store *store, struct model_value *value)
         entry_free(&value->entries[i]);
     for (size_t i = 0; i < value->score_count; i++)
         release(value->scores[i].member);
+    forget_items(value);
     free(value->fields);
     free(value->entries);
     free(value->scores);
@@ -795,6 +807,50 @@ const struct engine_page_entry *model_store_stream(const struct model_store *sto
 
     *count = value ? value->entry_count : 0;
     return value ? value->entries : NULL;
+}
+
+static void add_item(struct model_value *value, uint64_t number, const struct record_reader *record)
+{
+    struct engine_field *fields = xcalloc(RECORD_FIELDS_MAX, sizeof(*fields));
+
+    for (size_t i = 0; i < record->count; i++)
+        fields[i] = (struct engine_field){record->fields[i].name, record->fields[i].value};
+    value->items = xrealloc(value->items, (value->item_count + 1) * sizeof(*value->items));
+    value->items[value->item_count++] = (struct engine_page_entry){
+        .number = {.epoch = number},
+        .fields = fields,
+        .field_count = record->count,
+    };
+}
+
+static void add_items(struct model_value *value, const struct engine_page_entry *entry)
+{
+    struct record_reader record;
+    struct number first;
+
+    assert(entry->field_count == 1);
+    if (number_parse(entry->fields[0].name, &first) < 0)
+        abort();
+    record_reader_start(&record, entry->fields[0].value);
+    while (record_next(&record) == 1)
+        add_item(value, first.epoch++, &record);
+    assert(record.rest.length == 0 && first.epoch == entry->number.epoch + 1);
+}
+
+const struct engine_page_entry *model_store_journal(const struct model_store *store,
+                                                    const char *what, struct slice name,
+                                                    size_t *count)
+{
+    struct model_value *value = value_named(store, what, name);
+
+    *count = 0;
+    if (value == NULL)
+        return NULL;
+    forget_items(value);
+    for (size_t i = 0; i < value->entry_count; i++)
+        add_items(value, &value->entries[i]);
+    *count = value->item_count;
+    return value->items;
 }
 
 struct number model_store_last_id(const struct model_store *store, const char *what,

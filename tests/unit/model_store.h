@@ -61,6 +61,9 @@ struct slice model_store_field(const struct model_store *, const char *what, str
                                struct slice field);
 const struct engine_page_entry *model_store_stream(const struct model_store *, const char *what,
                                                    struct slice name, size_t *count);
+/* The items of a journal (router/journal.h), as if each were an entry of its own. */
+const struct engine_page_entry *model_store_journal(const struct model_store *, const char *what,
+                                                    struct slice name, size_t *count);
 struct number model_store_last_id(const struct model_store *, const char *what, struct slice name);
 struct model_score {
     struct slice member;

@@ -694,7 +694,7 @@ static const struct engine_page_entry *log_of(struct sim *sim, unsigned user, in
 
     conversation_name(&name, slice_text(names[user]), chat_of(to));
     entries =
-        model_store_stream(store_of(sim, chat_home(user, to)), "log", buffer_slice(&name), count);
+        model_store_journal(store_of(sim, chat_home(user, to)), "log", buffer_slice(&name), count);
     buffer_finish(&name);
     return entries;
 }
@@ -786,7 +786,7 @@ static void check_events(struct sim *sim, unsigned user)
     struct model_store *store = store_of(sim, home_of(user));
     size_t count;
     const struct engine_page_entry *events =
-        model_store_stream(store, "events", slice_text(names[user]), &count);
+        model_store_journal(store, "events", slice_text(names[user]), &count);
     struct slice newest =
         model_store_field(store, "user", slice_text(names[user]), slice_text("event"));
     struct number number = {0};

@@ -22,6 +22,13 @@ static void posts(const char *from, const char *chat, int count)
     deaf(G3);
 }
 
+/* Each in a commit, and so in an entry, of its own. */
+static void posts_apart(const char *from, const char *chat, int count)
+{
+    while (count--)
+        posts(from, chat, 1);
+}
+
 static void follow(int g, uint64_t connection, const char *user, uint64_t after)
 {
     SAY(g, EVENTS_FOLLOW, events_follow, .connection = connection, .request = 5, .user = T(user),
@@ -100,7 +107,7 @@ static void events_are_logged_from_the_first_follow_on(void **state)
     pass(10);
     posts("alice", "bob", 1);
     posts("bob", "alice", 1);
-    entries = model_store_stream(world_store(world), "events", T("bob"), &count);
+    entries = model_store_journal(world_store(world), "events", T("bob"), &count);
     assert_int_equal(count, 2);
     assert_int_equal(entries[0].number.epoch, 1);
     assert_int_equal(entries[1].number.epoch, 2);
@@ -177,8 +184,9 @@ static void the_log_keeps_so_many(void **state)
     few.events = 3;
     again(&few);
     follower(G1, 1, "bob");
-    posts("alice", "bob", 5);
-    model_store_stream(world_store(world), "events", T("bob"), &count);
+    posts("alice", "bob", 2);
+    posts("alice", "bob", 3);
+    model_store_journal(world_store(world), "events", T("bob"), &count);
     assert_int_equal(count, 3);
     expect_field("user", T("bob"), "event_first", "3");
     take_again();
@@ -259,7 +267,7 @@ static void pages_follow_what_was_written(void **state)
 {
     (void)state;
     follower(G1, 1, "bob");
-    posts("alice", "bob", 600);
+    posts_apart("alice", "bob", 600);
     open_chat(G2, 2, "bob");
     follow(G2, 2, "bob", 0);
     turn();
@@ -274,6 +282,21 @@ static void pages_follow_what_was_written(void **state)
     expect_run(G2, 513, 610);
     posts("alice", "bob", 1);
     expect_events(G2, "611");
+    deaf(G1);
+}
+
+static void a_follower_may_begin_in_the_middle_of_an_entry(void **state)
+{
+    (void)state;
+    follower(G1, 1, "bob");
+    posts("alice", "bob", 200);
+    open_chat(G2, 2, "bob");
+    follow(G2, 2, "bob", 7);
+    turn();
+    expect_run(G2, 8, 200);
+    follow(G2, 2, "bob", 199);
+    turn();
+    expect_run(G2, 200, 200);
     deaf(G1);
 }
 
@@ -326,7 +349,7 @@ static void a_take_in_the_middle_loses_and_doubles_nothing(void **state)
 {
     (void)state;
     follower(G1, 1, "bob");
-    posts("alice", "bob", 600);
+    posts_apart("alice", "bob", 600);
     open_chat(G2, 2, "bob");
     follow(G2, 2, "bob", 0);
     turn();
@@ -350,7 +373,7 @@ static void a_gateway_that_announces_goes_on_from_what_it_handed_over(void **sta
 {
     (void)state;
     follower(G1, 1, "bob");
-    posts("alice", "bob", 300);
+    posts_apart("alice", "bob", 300);
     open_chat(G2, 2, "bob");
     follow(G2, 2, "bob", 0);
     turn();
@@ -575,7 +598,7 @@ static void a_long_mailbox_is_emptied_over_a_take(void **state)
     {
         size_t count;
         const struct engine_page_entry *entries =
-            model_store_stream(world_store(world), "log", T("alice\nbob"), &count);
+            model_store_journal(world_store(world), "log", T("alice\nbob"), &count);
 
         assert_true(slice_is(model_entry_field(&entries[0], "id"), "d0"));
         assert_true(slice_is(model_entry_field(&entries[700], "id"), "last"));
@@ -689,6 +712,7 @@ int main(void)
         TEST(what_was_missed_comes_first),
         TEST(an_event_ahead_of_all_is_no_promise),
         TEST(pages_follow_what_was_written),
+        TEST(a_follower_may_begin_in_the_middle_of_an_entry),
         TEST(what_happens_while_a_page_is_read_follows_it),
         TEST(a_page_of_another_request_is_dropped),
         TEST(a_take_in_the_middle_loses_and_doubles_nothing),

@@ -1,0 +1,156 @@
+#include "common/record.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* ---- writing ---- */
+
+static size_t digits_of(uint64_t value, char digits[20])
+{
+    size_t at = 20;
+
+    for (; value; value /= 10)
+        digits[--at] = (char)('0' + value % 10);
+    memmove(digits, digits + at, 20 - at);
+    return 20 - at;
+}
+
+static struct slice value_of(const struct record_field *field, char digits[20])
+{
+    return field->text.length ? field->text : slice_of(digits, digits_of(field->number, digits));
+}
+
+static void say(struct buffer *text, const char *name, struct slice value, struct record_said *said)
+{
+    buffer_append_text(text, name);
+    buffer_append_byte(text, ' ');
+    buffer_append_u64(text, value.length);
+    buffer_append_byte(text, ':');
+    *said = (struct record_said){.at = text->length, .length = value.length};
+    buffer_append_slice(text, value);
+}
+
+static bool is_said(const struct buffer *text, const struct record_said *said, struct slice value)
+{
+    if (said->length == 0)
+        return value.length == 0;
+    return slice_equal(value, slice_of(text->data + said->at, said->length));
+}
+
+void record_write(struct record_writer *writer, const struct record_field *fields, size_t count)
+{
+    struct buffer *text = &writer->text;
+    size_t begin = text->length;
+    char digits[20];
+
+    assert(count <= RECORD_FIELDS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        struct record_said *said = &writer->said[i];
+        struct slice value = value_of(&fields[i], digits);
+
+        if (is_said(text, said, value))
+            continue;
+        if (text->length > begin)
+            buffer_append_byte(text, ' ');
+        say(text, fields[i].name, value, said);
+    }
+    buffer_append_byte(text, '\n');
+}
+
+void record_writer_finish(struct record_writer *writer)
+{
+    buffer_finish(&writer->text);
+    *writer = (struct record_writer){0};
+}
+
+/* ---- reading ---- */
+
+void record_reader_start(struct record_reader *reader, struct slice text)
+{
+    reader->rest = text;
+    reader->count = 0;
+}
+
+/* What stands before the next such byte; false if there is none. */
+static bool take_to(struct slice *rest, char end, struct slice *taken)
+{
+    const char *at = rest->length ? memchr(rest->data, end, rest->length) : NULL;
+
+    if (at == NULL)
+        return false;
+    *taken = slice_of(rest->data, (size_t)(at - rest->data));
+    *rest = slice_of(at + 1, rest->length - taken->length - 1);
+    return true;
+}
+
+static bool parse_number(struct slice digits, uint64_t *value)
+{
+    *value = 0;
+    if (digits.length == 0 || digits.length > 20)
+        return false;
+    for (size_t i = 0; i < digits.length; i++) {
+        if (digits.data[i] < '0' || digits.data[i] > '9')
+            return false;
+        *value = *value * 10 + (uint64_t)(digits.data[i] - '0');
+    }
+    return true;
+}
+
+static struct record_value *field_named(struct record_reader *reader, struct slice name)
+{
+    for (size_t i = 0; i < reader->count; i++)
+        if (slice_equal(reader->fields[i].name, name))
+            return &reader->fields[i];
+    if (reader->count == RECORD_FIELDS_MAX)
+        return NULL;
+    reader->fields[reader->count] = (struct record_value){.name = name};
+    return &reader->fields[reader->count++];
+}
+
+static bool take_field(struct record_reader *reader)
+{
+    struct slice name, digits;
+    struct record_value *field;
+    uint64_t length;
+
+    if (!take_to(&reader->rest, ' ', &name) || !take_to(&reader->rest, ':', &digits) ||
+        !parse_number(digits, &length) || length >= reader->rest.length ||
+        (field = field_named(reader, name)) == NULL)
+        return false;
+    field->value = slice_of(reader->rest.data, (size_t)length);
+    reader->rest = slice_of(reader->rest.data + length, reader->rest.length - (size_t)length);
+    return true;
+}
+
+int record_next(struct record_reader *reader)
+{
+    if (reader->rest.length == 0)
+        return 0;
+    while (reader->rest.data[0] != '\n') {
+        if (!take_field(reader))
+            return -EBADMSG;
+        if (reader->rest.data[0] == ' ')
+            reader->rest = slice_of(reader->rest.data + 1, reader->rest.length - 1);
+        else if (reader->rest.data[0] != '\n')
+            return -EBADMSG;
+        if (reader->rest.length == 0)
+            return -EBADMSG;
+    }
+    reader->rest = slice_of(reader->rest.data + 1, reader->rest.length - 1);
+    return 1;
+}
+
+struct slice record_text(const struct record_reader *reader, const char *name)
+{
+    for (size_t i = 0; i < reader->count; i++)
+        if (slice_is(reader->fields[i].name, name))
+            return reader->fields[i].value;
+    return (struct slice){0};
+}
+
+uint64_t record_number(const struct record_reader *reader, const char *name)
+{
+    uint64_t value;
+
+    return parse_number(record_text(reader, name), &value) ? value : 0;
+}

@@ -1,0 +1,20 @@
+"""Journals in Redis (router/journal.h): the items of a stream's entries, and their fields."""
+
+import re
+
+_FIELD = re.compile(rb" ?([a-z]+) (\d+):")
+
+
+def items(entries):
+    """(number, {field: value}) of each item of these entries of a stream, all of them bytes."""
+    found = []
+    for _, (first, text) in entries:
+        number, fields, at = int(first), {}, 0
+        while at < len(text):
+            while text[at:at + 1] != b"\n":
+                name, length = (head := _FIELD.match(text, at)).groups()
+                at = head.end() + int(length)
+                fields[name] = text[head.end():at]
+            found.append((number, dict(fields)))
+            number, at = number + 1, at + 1
+    return found
