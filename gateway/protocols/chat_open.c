@@ -159,80 +159,97 @@ struct chat_open *chat_open_first(const struct chat_open_list *list)
 
 /* ---- answers ---- */
 
+#define FIRST_PLACES 8
+/* What a place keeps of a long answer's memory for the next one. */
+#define PLACE_KEEP_BYTES 256
+
+/* A place of the ring. What was forgotten leaves its memory to the next answer that comes there. */
 struct chat_known {
-    TAILQ_ENTRY(chat_known) link;
-    UT_hash_handle hh;
-    size_t id_length, length;
-    char bytes[]; /* id, answer */
+    struct buffer bytes; /* id, answer */
+    size_t id_length;
 };
 
-static size_t size_of(const struct chat_known *known)
+static size_t place_of(const struct chat_answers *answers, size_t index)
 {
-    return sizeof(*known) + known->id_length + known->length;
+    return (answers->first + index) & (answers->capacity - 1);
 }
 
-static void forget(struct chat_answers *answers, struct chat_known *known)
+static void grow(struct chat_answers *answers)
 {
-    HASH_DEL(answers->by_id, known);
-    TAILQ_REMOVE(answers->queue, known, link);
+    size_t capacity = answers->capacity ? answers->capacity * 2 : FIRST_PLACES;
+    struct chat_known *known = xcalloc(capacity, sizeof(*known));
+    unsigned *hashes = xcalloc(capacity, sizeof(*hashes));
+
+    for (size_t i = 0; i < answers->count; i++) {
+        known[i] = answers->known[place_of(answers, i)];
+        hashes[i] = answers->hashes[place_of(answers, i)];
+    }
+    free(answers->known);
+    free(answers->hashes);
+    answers->known = known;
+    answers->hashes = hashes;
+    answers->capacity = capacity;
+    answers->first = 0;
+}
+
+static void forget_oldest(struct chat_answers *answers)
+{
+    struct chat_known *oldest = &answers->known[answers->first];
+
+    answers->bytes -= oldest->bytes.length;
+    buffer_reset(&oldest->bytes, PLACE_KEEP_BYTES);
+    answers->first = place_of(answers, 1);
     answers->count--;
-    answers->bytes -= size_of(known);
-    free(known);
 }
 
-static struct chat_known *find_known(const struct chat_answers *answers, struct slice id)
+static void make_room(struct chat_answers *answers, size_t bytes)
 {
-    struct chat_known *known;
-
-    HASH_FIND(hh, answers->by_id, id.data, id.length, known);
-    return known;
-}
-
-static struct chat_known *make(struct slice id, struct slice answer)
-{
-    struct chat_known *known = xcalloc(1, sizeof(*known) + id.length + answer.length);
-
-    known->id_length = id.length;
-    known->length = answer.length;
-    memcpy(known->bytes, id.data, id.length);
-    memcpy(known->bytes + id.length, answer.data, answer.length);
-    return known;
+    while (answers->count == CHAT_ANSWERS_MAX ||
+           (answers->count > 0 && answers->bytes + bytes > CHAT_ANSWERS_BYTES))
+        forget_oldest(answers);
+    if (answers->count == answers->capacity)
+        grow(answers);
 }
 
 void chat_answers_keep(struct chat_answers *answers, struct slice id, struct slice answer)
 {
     struct chat_known *known;
+    size_t place;
 
-    if (answers->queue == NULL) {
-        answers->queue = xcalloc(1, sizeof(*answers->queue));
-        TAILQ_INIT(answers->queue);
-    }
-    known = find_known(answers, id);
-    if (known)
-        forget(answers, known);
     if (answer.length > CHAT_ANSWERS_BYTES / 8)
-        return;
-    known = make(id, answer);
-    while (answers->count == CHAT_ANSWERS_MAX ||
-           answers->bytes + size_of(known) > CHAT_ANSWERS_BYTES)
-        forget(answers, TAILQ_FIRST(answers->queue));
-    HASH_ADD_KEYPTR(hh, answers->by_id, known->bytes, known->id_length, known);
-    TAILQ_INSERT_TAIL(answers->queue, known, link);
-    answers->count++;
-    answers->bytes += size_of(known);
+        answer.length = 0;
+    make_room(answers, id.length + answer.length);
+    place = place_of(answers, answers->count++);
+    known = &answers->known[place];
+    known->id_length = id.length;
+    buffer_append_slice(&known->bytes, id);
+    buffer_append_slice(&known->bytes, answer);
+    answers->hashes[place] = table_hash(id.data, id.length);
+    answers->bytes += known->bytes.length;
 }
 
+/* The last one with this id. */
 struct slice chat_answers_find(const struct chat_answers *answers, struct slice id)
 {
-    const struct chat_known *known = find_known(answers, id);
+    unsigned hash = table_hash(id.data, id.length);
 
-    return known ? slice_of(known->bytes + known->id_length, known->length) : slice_of(NULL, 0);
+    for (size_t i = answers->count; i > 0; i--) {
+        size_t place = place_of(answers, i - 1);
+        const struct chat_known *known = &answers->known[place];
+
+        if (answers->hashes[place] == hash &&
+            slice_equal(slice_of(known->bytes.data, known->id_length), id))
+            return slice_of(known->bytes.data + known->id_length,
+                            known->bytes.length - known->id_length);
+    }
+    return slice_of(NULL, 0);
 }
 
 void chat_answers_finish(struct chat_answers *answers)
 {
-    while (answers->count > 0)
-        forget(answers, TAILQ_FIRST(answers->queue));
-    free(answers->queue);
-    answers->queue = NULL;
+    for (size_t i = 0; i < answers->capacity; i++)
+        buffer_finish(&answers->known[i].bytes);
+    free(answers->known);
+    free(answers->hashes);
+    *answers = (struct chat_answers){0};
 }

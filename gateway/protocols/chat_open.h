@@ -85,12 +85,12 @@ void chat_open_remove(struct chat_open_list *, struct chat_open *);
 struct chat_open *chat_open_first(const struct chat_open_list *);
 
 struct chat_known;
-TAILQ_HEAD(chat_known_queue, chat_known);
-/* Zeroed memory is ready. */
+/* A ring. Zeroed memory is ready. */
 struct chat_answers {
-    struct chat_known *by_id;
-    struct chat_known_queue *queue; /* oldest first */
-    size_t count, bytes;
+    struct chat_known *known;
+    unsigned *hashes; /* of their ids, side by side: most requests are new, and touch no more */
+    size_t capacity;  /* 0, or a power of two */
+    size_t first, count, bytes;
 };
 
 /* The oldest go to make room. */

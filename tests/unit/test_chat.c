@@ -613,6 +613,15 @@ static void long_answers_make_room(void **state)
     assert_int_equal(chat_answers_find(&answers, slice_text("19")).length, CHAT_ANSWERS_BYTES / 8);
     chat_answers_keep(&answers, slice_text("19"), slice_of(text, CHAT_ANSWERS_BYTES / 8 + 1));
     assert_int_equal(chat_answers_find(&answers, slice_text("19")).length, 0);
+    for (unsigned i = 20; i < 60; i++) {
+        snprintf(id, sizeof(id), "%u", i);
+        chat_answers_keep(&answers, slice_text(id), slice_text(id));
+    }
+    assert_int_equal(chat_answers_find(&answers, slice_text("18")).length, CHAT_ANSWERS_BYTES / 8);
+    for (unsigned i = 20; i < 60; i++) {
+        snprintf(id, sizeof(id), "%u", i);
+        assert_true(slice_is(chat_answers_find(&answers, slice_text(id)), id));
+    }
     chat_answers_finish(&answers);
     assert_int_equal(answers.bytes, 0);
     free(text);
