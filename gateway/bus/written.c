@@ -8,6 +8,7 @@
 /* So much that the router keeps is reported without waiting. */
 #define REPORT_ENTRIES 64
 #define REPORT_BYTES (256 * 1024)
+#define ITEMS_MIN 8
 
 struct written_entry {
     struct number number;
@@ -32,7 +33,6 @@ struct written {
 };
 
 struct delivery_item {
-    struct delivery_item *next;
     struct number number;
     uint64_t end;
     uint64_t place; /* of the entry that waits for it */
@@ -176,16 +176,34 @@ static void release(struct written *written, const struct delivery_item *item)
         advance(written);
 }
 
+static struct delivery_item *item_at(const struct unconfirmed *unconfirmed, uint32_t index)
+{
+    return &unconfirmed->items[(unconfirmed->first + index) & (unconfirmed->capacity - 1)];
+}
+
+static void items_grow(struct unconfirmed *unconfirmed)
+{
+    uint32_t capacity = unconfirmed->capacity ? unconfirmed->capacity * 2 : ITEMS_MIN;
+    struct delivery_item *items = xmalloc(capacity * sizeof(*items));
+
+    for (uint32_t i = 0; i < unconfirmed->count; i++)
+        items[i] = *item_at(unconfirmed, i);
+    free(unconfirmed->items);
+    unconfirmed->items = items;
+    unconfirmed->capacity = capacity;
+    unconfirmed->first = 0;
+}
+
 /* Handed over in an entry that is void now. In a valid one it waits already. */
 static void meet_again(struct unconfirmed *unconfirmed, struct written *written,
                        struct number number)
 {
-    struct delivery_item *item = unconfirmed->first;
+    for (uint32_t i = 0; i < unconfirmed->count; i++) {
+        struct delivery_item *item = item_at(unconfirmed, i);
 
-    while (item && number_compare(item->number, number) < 0)
-        item = item->next;
-    if (item && number_compare(item->number, number) == 0 && item->place < written->first)
-        hold(written, item);
+        if (number_compare(item->number, number) == 0 && item->place < written->first)
+            hold(written, item);
+    }
 }
 
 bool unconfirmed_meet(struct unconfirmed *unconfirmed, struct written *written,
@@ -252,24 +270,25 @@ bool unconfirmed_went_ahead(struct unconfirmed *unconfirmed, struct number numbe
 
 void unconfirmed_shift(struct unconfirmed *unconfirmed, uint64_t begin, uint64_t length)
 {
-    for (struct delivery_item *item = unconfirmed->first; item; item = item->next)
+    for (uint32_t i = 0; i < unconfirmed->count; i++) {
+        struct delivery_item *item = item_at(unconfirmed, i);
+
         if (item->end > begin && item->end != WRITTEN_NEVER)
             item->end += length;
+    }
 }
 
 void unconfirmed_add(struct unconfirmed *unconfirmed, struct written *written, struct number number,
                      uint64_t end)
 {
-    struct delivery_item *item = xmalloc(sizeof(*item));
+    struct delivery_item *item;
 
     assert(number_compare(number, unconfirmed->handed) > 0);
+    if (unconfirmed->count == unconfirmed->capacity)
+        items_grow(unconfirmed);
+    item = item_at(unconfirmed, unconfirmed->count++);
     *item = (struct delivery_item){.number = number, .end = end};
     hold(written, item);
-    if (unconfirmed->last)
-        unconfirmed->last->next = item;
-    else
-        unconfirmed->first = item;
-    unconfirmed->last = item;
     unconfirmed->handed = number;
     if (unconfirmed->ahead)
         forget_ahead(unconfirmed);
@@ -277,34 +296,42 @@ void unconfirmed_add(struct unconfirmed *unconfirmed, struct written *written, s
 
 void unconfirmed_set_end(struct unconfirmed *unconfirmed, struct number first, uint64_t end)
 {
-    for (struct delivery_item *item = unconfirmed->first; item; item = item->next)
-        if (number_compare(item->number, first) >= 0)
-            item->end = end;
+    for (uint32_t i = 0; i < unconfirmed->count; i++)
+        if (number_compare(item_at(unconfirmed, i)->number, first) >= 0)
+            item_at(unconfirmed, i)->end = end;
 }
 
 static void pop(struct unconfirmed *unconfirmed, struct written *written)
 {
-    struct delivery_item *item = unconfirmed->first;
+    release(written, item_at(unconfirmed, 0));
+    unconfirmed->first++;
+    unconfirmed->count--;
+}
 
-    unconfirmed->first = item->next;
-    if (unconfirmed->first == NULL)
-        unconfirmed->last = NULL;
-    release(written, item);
-    free(item);
+/* A connection that waits for nothing keeps nothing. */
+static void items_trim(struct unconfirmed *unconfirmed)
+{
+    if (unconfirmed->count > 0)
+        return;
+    free(unconfirmed->items);
+    unconfirmed->items = NULL;
+    unconfirmed->capacity = 0;
 }
 
 void unconfirmed_take(struct unconfirmed *unconfirmed, struct written *written, uint64_t taken)
 {
-    while (unconfirmed->first && unconfirmed->first->end <= taken) {
-        unconfirmed->seen = unconfirmed->first->number;
+    while (unconfirmed->count > 0 && item_at(unconfirmed, 0)->end <= taken) {
+        unconfirmed->seen = item_at(unconfirmed, 0)->number;
         pop(unconfirmed, written);
     }
+    items_trim(unconfirmed);
 }
 
 void unconfirmed_clear(struct unconfirmed *unconfirmed, struct written *written)
 {
-    while (unconfirmed->first)
+    while (unconfirmed->count > 0)
         pop(unconfirmed, written);
+    items_trim(unconfirmed);
     free(unconfirmed->ahead);
     unconfirmed->ahead = NULL;
 }

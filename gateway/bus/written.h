@@ -19,9 +19,10 @@ struct delivery_item;
 
 /* Of a connection; zeroed memory is a valid empty one. */
 struct unconfirmed {
-    struct number seen;   /* Y */
-    struct number handed; /* the highest number handed to the connection's queue */
-    struct delivery_item *first, *last;
+    struct number seen;          /* Y */
+    struct number handed;        /* the highest number handed to the connection's queue */
+    struct delivery_item *items; /* a ring of capacity (0, or a power of two), in order */
+    uint32_t capacity, first, count;
     struct ahead *ahead; /* numbers above handed that went before their turn; NULL: none */
 };
 
@@ -74,7 +75,7 @@ void unconfirmed_clear(struct unconfirmed *, struct written *);
 
 static inline bool unconfirmed_empty(const struct unconfirmed *unconfirmed)
 {
-    return unconfirmed->first == NULL;
+    return unconfirmed->count == 0;
 }
 
 #endif

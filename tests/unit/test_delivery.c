@@ -103,6 +103,28 @@ static void test_an_open_entry_does_not_count(void **state)
     written_destroy(&written);
 }
 
+/* So many wait, and some are always taken, that what keeps them has to grow in its middle. */
+static void test_many_messages_keep_their_order(void **state)
+{
+    struct written *written = written_create();
+    struct unconfirmed a = {0};
+    uint64_t taken = 0;
+
+    (void)state;
+    for (uint64_t n = 1; n <= 1000; n++) {
+        entry_for(written, n, &a, n, n * 10);
+        if (n % 3 > 0)
+            continue;
+        unconfirmed_take(&a, written, ++taken * 10);
+        assert_number(a.seen, taken);
+        assert_number(written_report(written), taken);
+    }
+    unconfirmed_take(&a, written, 10000);
+    assert_true(unconfirmed_empty(&a));
+    assert_number(written_report(written), 1000);
+    written_destroy(&written);
+}
+
 static void test_what_nobody_waits_for_is_reported_lazily(void **state)
 {
     struct written *written = written_create();
@@ -716,6 +738,7 @@ int main(void)
         cmocka_unit_test(test_entry_waits_for_its_messages),
         cmocka_unit_test(test_x_is_the_longest_prefix),
         cmocka_unit_test(test_an_open_entry_does_not_count),
+        cmocka_unit_test(test_many_messages_keep_their_order),
         cmocka_unit_test(test_what_nobody_waits_for_is_reported_lazily),
         cmocka_unit_test(test_nothing_is_handed_over_twice),
         cmocka_unit_test(test_void_entries_are_not_waited_for),
