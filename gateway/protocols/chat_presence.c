@@ -20,17 +20,16 @@ struct names {
 
 static void add_name(struct session *session, struct names *names, struct slice user)
 {
+    bool followed = topics_has_presence(session, user);
     struct buffer name = {0};
-    bool followed;
 
+    if (followed ? !names->again : names->room == 0)
+        return;
     if (!user_allowed(user, true) || slice_equal(user, session->user))
         return;
     topic_presence_name(&name, user);
-    followed = topics_has(session, buffer_slice(&name));
-    if (followed ? names->again : names->room > 0) {
-        chat_list_add(&names->list, buffer_slice(&name));
-        names->room -= !followed;
-    }
+    chat_list_add(&names->list, buffer_slice(&name));
+    names->room -= !followed;
     buffer_finish(&name);
 }
 

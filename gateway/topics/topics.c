@@ -76,13 +76,20 @@ static uint32_t partition_of_target(const struct topics *topics, enum target_kin
     return partition_of(&topics->gateway->deployment, key);
 }
 
+static struct subscription *find(const struct topics *topics, const struct session *session,
+                                 enum target_kind kind, struct slice key)
+{
+    struct target *target = topic_index_find(&topics->index, kind, key);
+
+    return target ? topic_index_subscription(&topics->index, session, target) : NULL;
+}
+
 struct subscription *topics_find(struct topics *topics, const struct session *session,
                                  struct slice name)
 {
     enum target_kind kind = kind_of(name);
-    struct target *target = topic_index_find(&topics->index, kind, key_of(topics, kind, name));
 
-    return target ? topic_index_subscription(&topics->index, session, target) : NULL;
+    return find(topics, session, kind, key_of(topics, kind, name));
 }
 
 struct subscription *topics_get(struct topics *topics, struct session *session, struct slice name)
@@ -165,6 +172,14 @@ bool topics_has(const struct session *session, struct slice name)
     return found && found->wanted;
 }
 
+bool topics_has_presence(const struct session *session, struct slice user)
+{
+    const struct subscription *found =
+        session->topics ? find(session->gateway->topics, session, TARGET_PRESENCE, user) : NULL;
+
+    return found && found->wanted;
+}
+
 /* What partitions have been told, not what is in force: a message that follows the counts is
  * counted by them. */
 bool topics_session_matches(const struct session *session, struct slice topic)
@@ -242,15 +257,6 @@ void topics_on_signal(struct topics *topics, const struct frame_signal_delivery 
     topic_fanout_signal(&topics->fanout, topics->gateway->sessions, signal);
 }
 
-static bool follows(struct topics *topics, const struct session *session, struct slice user)
-{
-    struct target *target = topic_index_find(&topics->index, TARGET_PRESENCE, user);
-    const struct subscription *found =
-        target ? topic_index_subscription(&topics->index, session, target) : NULL;
-
-    return found && found->wanted;
-}
-
 /* The request of a state is the session that asked. */
 void topics_on_presence(struct topics *topics, uint32_t partition,
                         const struct frame_presence_state *state)
@@ -263,8 +269,8 @@ void topics_on_presence(struct topics *topics, uint32_t partition,
         return;
     }
     session = session_find(topics->gateway->sessions, state->request & ~PRESENCE_AGAIN);
-    if (session &&
-        (follows(topics, session, state->user) || follows(topics, session, slice_text("*"))))
+    if (session && (topics_has_presence(session, state->user) ||
+                    topics_has_presence(session, slice_text("*"))))
         topic_fanout_state(&topics->fanout, session, state);
 }
 

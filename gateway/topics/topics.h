@@ -53,6 +53,8 @@ size_t topics_count(const struct session *);
 /* Of the names of its patterns: each partition keeps them, and hears them all when one changes. */
 size_t topics_pattern_bytes(const struct session *);
 bool topics_has(const struct session *, struct slice name);
+/* Of presence.<user>; user "*" is everybody. */
+bool topics_has_presence(const struct session *, struct slice user);
 /* Whether a message to topic would reach the session. */
 bool topics_session_matches(const struct session *, struct slice topic);
 
