@@ -110,6 +110,7 @@ int message_add(struct message *message, const struct websocket_piece *piece, si
         piece->remaining > limit - gathered->length - piece->bytes.length)
         return -EMSGSIZE;
     if (!piece->first || !piece->last) {
+        buffer_reserve(gathered, piece->bytes.length + piece->remaining);
         buffer_append_slice(gathered, piece->bytes);
         text = buffer_slice(gathered);
     }
