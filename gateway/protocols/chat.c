@@ -18,9 +18,9 @@ struct buffer *chat_scratch(void)
     return &scratch;
 }
 
-static int64_t now_s(void)
+static uint64_t now_s(void)
 {
-    return (int64_t)(clock_wall_ms() / 1000);
+    return clock_wall_ms() / 1000;
 }
 
 /* ---- answers ---- */
@@ -103,7 +103,8 @@ static void on_identify(struct handshake *handshake)
     struct gateway *gateway = handshake_gateway(handshake);
     struct slice token = handshake_token(handshake);
     struct identity identity = {0};
-    enum verifier_result result = verifier_check(gateway->verifier, token, now_s(), &identity);
+    enum verifier_result result =
+        verifier_check(gateway->verifier, token, (int64_t)now_s(), &identity);
 
     if (result == VERIFIER_UNAVAILABLE && !verifier_ready(gateway->verifier)) {
         handshake_refuse(handshake, 503, verifier_reason(result));

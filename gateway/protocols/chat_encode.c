@@ -4,8 +4,6 @@
 #include "gateway/content.h"
 #include "gateway/topics/topics.h"
 
-#include <inttypes.h>
-
 #define OTHER_KEEP_BYTES (64u << 10)
 
 static void append_string(struct buffer *out, const char *name, struct slice text)
@@ -37,14 +35,14 @@ static void append_string_or_null(struct buffer *out, const char *name, struct s
         buffer_append_text(out, "null");
 }
 
-static void open_response(struct buffer *out, int64_t now_s, const struct chat_name *name)
+static void open_response(struct buffer *out, uint64_t now_s, const struct chat_name *name)
 {
-    buffer_appendf(out, "{\"type\":\"response\",\"timestamp\":%" PRId64, now_s);
+    append_number(out, "{\"type\":\"response\",\"timestamp\":", now_s);
     append_string_or_null(out, ",\"id\":", name->id);
     append_string_or_null(out, ",\"payloadType\":", name->type);
 }
 
-void chat_encode_response(struct buffer *out, int64_t now_s, const struct chat_name *name,
+void chat_encode_response(struct buffer *out, uint64_t now_s, const struct chat_name *name,
                           struct slice payload)
 {
     open_response(out, now_s, name);
@@ -55,7 +53,7 @@ void chat_encode_response(struct buffer *out, int64_t now_s, const struct chat_n
     buffer_append_byte(out, '}');
 }
 
-void chat_encode_error(struct buffer *out, int64_t now_s, const struct chat_name *name,
+void chat_encode_error(struct buffer *out, uint64_t now_s, const struct chat_name *name,
                        enum chat_code code, const char *message, uint64_t retry_after_ms)
 {
     open_response(out, now_s, name);

@@ -47,10 +47,10 @@ struct chat_message {
     size_t mark_count;
 };
 
-void chat_encode_response(struct buffer *, int64_t now_s, const struct chat_name *,
+void chat_encode_response(struct buffer *, uint64_t now_s, const struct chat_name *,
                           struct slice payload);
 /* retry_after_ms: 0 is none. */
-void chat_encode_error(struct buffer *, int64_t now_s, const struct chat_name *, enum chat_code,
+void chat_encode_error(struct buffer *, uint64_t now_s, const struct chat_name *, enum chat_code,
                        const char *message, uint64_t retry_after_ms);
 void chat_encode_message(struct buffer *, const struct chat_message *);
 
