@@ -572,6 +572,7 @@ int engine_apply(struct engine *engine, struct slice source, struct number numbe
                  : apply_of_gateway(engine, source, number.epoch, frames);
     if (result < 0)
         engine->counters.malformed++;
+    forward_apply_own(engine);
     return result;
 }
 
@@ -590,6 +591,7 @@ bool engine_is_full(const struct engine *engine)
 
 size_t engine_finish(struct engine *engine)
 {
+    forward_apply_own(engine);
     conversations_finish(engine);
     users_finish(engine);
     rooms_finish(engine);

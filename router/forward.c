@@ -25,6 +25,10 @@ struct forward {
 
 struct forwards {
     bool changed; /* something is to be written */
+    /* The last entry to the own partition. Nothing is known of what owners before this one wrote:
+     * only when an entry of its own has come back, nothing of theirs is on its way. */
+    struct number own_written;
+    struct buffer own; /* what is being applied */
     struct forward of[];
 };
 
@@ -32,6 +36,7 @@ struct forwards *forwards_create(uint32_t partitions)
 {
     struct forwards *forwards = xcalloc(1, sizeof(*forwards) + partitions * sizeof(struct forward));
 
+    forwards->own_written.epoch = UINT64_MAX;
     return forwards;
 }
 
@@ -43,6 +48,7 @@ void forwards_destroy(struct forwards **forwards, uint32_t partitions)
         buffer_finish(&(*forwards)->of[i].frames);
         free((*forwards)->of[i].ends);
     }
+    buffer_finish(&(*forwards)->own);
     free(*forwards);
     *forwards = NULL;
 }
@@ -78,6 +84,8 @@ static void write_entry(struct engine *engine, uint32_t partition, size_t index,
     effects_text(effects, source_name(engine->partition, name));
     effects_number(effects, number_make(engine->epoch, engine->commit, index));
     effects_attach(effects, frames);
+    if (partition == engine->partition)
+        engine->forwards->own_written = number_make(engine->epoch, engine->commit, index);
 }
 
 static void write_entries(struct engine *engine, uint32_t partition, struct forward *forward)
@@ -218,4 +226,35 @@ int forward_apply(struct engine *engine, uint32_t from, struct number number, st
         if (dispatch(engine, from, &frame) < 0)
             return -EBADMSG;
     return more;
+}
+
+/* ---- to oneself ---- */
+
+static bool may_apply_own(struct engine *engine)
+{
+    const struct forwards *forwards = engine->forwards;
+    const struct forward *own = &forwards->of[engine->partition];
+
+    return own->frames.length > 0 && number_compare(own->taken, forwards->own_written) >= 0 &&
+           engine_missing(engine, buffer_slice(&own->frames), NULL, NULL) == 0;
+}
+
+/* What they say to the own partition is the next run of them. */
+void forward_apply_own(struct engine *engine)
+{
+    struct forwards *forwards = engine->forwards;
+    struct forward *own = &forwards->of[engine->partition];
+    struct frame frame;
+
+    while (may_apply_own(engine)) {
+        struct buffer frames = own->frames;
+
+        own->frames = forwards->own;
+        own->end_count = 0;
+        forwards->own = frames;
+        frame_reader_start(engine->reader, buffer_slice(&forwards->own));
+        while (frame_reader_next(engine->reader, &frame) == 1)
+            (void)dispatch(engine, engine->partition, &frame);
+        buffer_reset(&forwards->own, BUFFER_KEPT);
+    }
 }

@@ -18,9 +18,15 @@ struct forwards;
 struct forwards *forwards_create(uint32_t partitions);
 void forwards_destroy(struct forwards **, uint32_t partitions);
 
-/* Puts a frame into the entry that this commit writes for that partition; the own one is like any
- * other. Frames to one partition are applied in this order. */
+/* Puts a frame into the entry that this commit writes for that partition. Frames to one partition
+ * are applied in this order. */
 void forward_say(struct engine *, uint32_t partition, const struct frame *);
+/*
+ * What was said to the own partition is done now, in this commit, but for two cases in which it
+ * goes through `in` like any other's: something of it is still on its way there, or it needs what
+ * is not in memory. Called between two entries, when nothing else is being applied.
+ */
+void forward_apply_own(struct engine *);
 /* Writes the entries, and what was taken of others. */
 void forward_finish(struct engine *);
 
