@@ -77,12 +77,17 @@ class CallieClient(Client):
                         and message["metadata"].get("payloadID") == id, "PONG")
 
     def settle(self):
-        """Returns when its user's partition knows the connection."""
-        self.say(self.user, "settled")
+        """
+        Returns when its user's partition knows the connection, and the room's, whose users hear
+        BROADCAST. Leaves no trace, nor of AUTH_OK.
+        """
+        note, _ = self.say(self.user, "settled")
         self.message("settled")
-        self.arrived.clear()
-        self.texts.clear()
-        self._untaken.clear()
+        question = self.send_payload("SERVER", "CMD", {"command": "LIST_USERS", "parameters": {}})
+        self.system("COMMAND_OK", payload_id=question)
+        self.forget(lambda message: message["payloadID"] == note or message["type"] == "SYS" and (
+            message["content"]["code"] == "AUTH_OK"
+            or message["metadata"].get("payloadID") == question))
 
 
 def callie(stack, user, gateway=0, token=True, settled=True, **query):

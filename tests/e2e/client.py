@@ -126,6 +126,15 @@ class Client:
             return next(text for text, arrived in zip(reversed(self.texts), reversed(self.arrived))
                         if arrived == message)
 
+    def forget(self, where):
+        """As if these messages had never come: no trace of them, whatever comes meanwhile."""
+        with self._changed:
+            kept = [(message, text) for message, text in zip(self.arrived, self.texts)
+                    if not where(message)]
+            self.arrived = [message for message, _ in kept]
+            self.texts = [text for _, text in kept]
+            self._untaken = [message for message in self._untaken if not where(message)]
+
     def of_type(self, kind):
         """The data of all messages of this type that have come, in order, taken or not."""
         return [message["data"] for message in list(self.arrived) if message["type"] == kind]
@@ -151,6 +160,16 @@ class Client:
         except ConnectionClosed as closed:
             raise Closed(str(closed)) from None
 
+    def send_texts(self, texts):
+        """All of them at once: what counts messages by time has no time to forget one."""
+        async def send():
+            for text in texts:
+                await self._socket.send(text)
+        try:
+            _run(send())
+        except ConnectionClosed as closed:
+            raise Closed(str(closed)) from None
+
     def send_bytes(self, payload):
         """A binary message."""
         self.send_text(payload)
@@ -169,6 +188,12 @@ class Client:
         fields = {name: value for name, value in fields.items() if value is not None}
         self.send_text(json.dumps({"type": kind, "data": data, **fields}))
         return fields.get("id")
+
+    def send_at_once(self, kind, each):
+        """One with each of these data, by send_texts(); returns their ids."""
+        messages = [{"type": kind, "data": data, "id": f"id-{next(_ids)}"} for data in each]
+        self.send_texts(map(json.dumps, messages))
+        return [message["id"] for message in messages]
 
     def send_direct(self, to, payload, **fields):
         return self.send("DirectMessage", {"target_user": to, "payload": payload}, **fields)
@@ -217,11 +242,7 @@ class Client:
         for id in ids:
             self.answer(id)
             self.take("Status", id=id)
-        with self._changed:
-            kept = [(message, text) for message, text in zip(self.arrived, self.texts)
-                    if message.get("id") not in ids]
-            self.arrived = [message for message, _ in kept]
-            self.texts = [text for _, text in kept]
+        self.forget(lambda message: message.get("id") in ids)
 
     # ---- the end ---------------------------------------------------------------------------
 

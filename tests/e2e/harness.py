@@ -40,18 +40,24 @@ ENDPOINTS = {
 }
 
 _numbers = itertools.count(1)
+_ports = set()  # given out, perhaps not yet listened on
 
 
 def free_port():
-    """Below the range that the kernel takes for outgoing connections."""
+    """
+    Below the range that the kernel takes for outgoing connections; never the same twice: who asked
+    for one may begin to listen much later.
+    """
     while True:
         port = random.SystemRandom().randrange(15000, 32000)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
+        if port not in _ports:
+            _ports.add(port)
+            return port
 
 
 def http(method, url, body=None, headers=None):
@@ -210,6 +216,7 @@ class Auth(Process):
         return http("GET", self.url + path)
 
     def is_ready(self):
+        """It has published its keys."""
         return self.get("/readyz")[0] == 200
 
     def register(self, user):
@@ -247,8 +254,14 @@ class Gateway(Process):
             self._environment["TRUNKLINE_GATEWAY_TLS_LISTEN"] = self.tls_address.replace(
                 "localhost", "127.0.0.1")
 
-    def is_ready(self):
-        return self.get("/readyz")[0] == 200
+    def is_ready(self, whole=True):
+        """It says so, and whole: hears of every partition. One that was ready stays so with some."""
+        status, page = self.get("/readyz")
+        if status != 200 or not whole:
+            return status == 200
+        answering, all_of_them = re.search(
+            r"partitions_answering\W+(\d+)\W+partitions\W+(\d+)", str(page)).groups()
+        return answering == all_of_them
 
     def get(self, path):
         if self._environment.get("TRUNKLINE_PROXY_PROTOCOL") == "on":

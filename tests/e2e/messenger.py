@@ -35,6 +35,7 @@ class Messenger:
         self.say(send=list(entries))
 
     def read(self, *ids):
+        """In force, wherever its user connects next, after settle()."""
         self.say(read=[{"id": id} for id in ids])
 
     def write(self, to, text, **fields):
@@ -60,10 +61,14 @@ class Messenger:
     def texts(self):
         return [message.get("text") for message in self.messages()]
 
+    def await_messages(self, count):
+        """When there are at least so many."""
+        wait_until(lambda: len(self.messages()) >= count or self.client.close_code,
+                   f"{self.user} has {count} messages", 2 * PATIENCE)
+
     def await_texts(self, *texts):
         """Exactly these have come, in this order."""
-        wait_until(lambda: len(self.messages()) >= len(texts),
-                   f"{self.user} has {len(texts)} messages, not {self.texts()[:20]}")
+        self.await_messages(len(texts))
         self.ping()
         assert self.texts() == list(texts)
 
@@ -83,11 +88,10 @@ class Messenger:
             lambda frame: any(error["id"] == id for error in frame.get("errors", ())), "a ping")
 
     def settle(self):
-        """Returns when every partition knows the connection. Leaves no trace."""
+        """Returns when every partition knows the connection, and what it said. Leaves no trace."""
         self.subscribe("settle.*")
         self.unsubscribe("settle.*")
-        self.client.arrived[:] = [frame for frame in self.client.arrived
-                                  if not {"subscribed", "unsubscribed"} & frame.keys()]
+        self.client.forget(lambda frame: {"subscribed", "unsubscribed"} & frame.keys())
 
     def close(self):
         self.client.close()
@@ -130,6 +134,12 @@ class Roommate:
     def texts(self):
         return [frame["message"] for frame in list(self.client.arrived)
                 if frame["type"] == "message_sent"]
+
+    def await_texts(self, *texts):
+        """Exactly these have come, in this order."""
+        wait_until(lambda: len(self.texts()) >= len(texts) or self.client.close_code,
+                   f"{self.user} has {len(texts)} messages", 2 * PATIENCE)
+        assert self.texts() == list(texts)
 
     def await_close(self):
         return self.client.await_close()

@@ -158,8 +158,7 @@ def test_revoked(stack):
 
 @pytest.mark.parametrize("claims", [{"sub": None}, {"sub": ""}, {"sub": "x" * 129}, {"exp": None},
                                     {"exp": "soon"}, {"exp": 1}, {"sub": "SERVER"}, {"sub": "*"},
-                                    {"sub": "group:x"}, {"sub": "a\nb"},
-                                    {"nbf": int(time.time()) + 900}])
+                                    {"sub": "group:x"}, {"sub": "a\nb"}])
 def test_claims_that_do_not_do(signing_stack, claims):
     good = {"sub": "alice"}
     assert status_with(signing_stack, sign_token(signing_stack.secret, **good)) == 101

@@ -130,8 +130,10 @@ def test_rate_limits_are_answered(new_stack):
     stack = new_stack(auth=False, gateways=1, rate_limits="on")
     alice, bob = stack.users("alice", "bob")
     client = Chat(stack, alice)
-    ids = [client.send("new", {"chatId": bob, "message": str(number)}) for number in range(600)]
-    answers = [client.response(id) for id in ids]
+    client.client.send_texts(json.dumps({
+        "type": "request", "timestamp": 1, "id": f"n{number}", "payloadType": "new",
+        "payload": {"chatId": bob, "message": str(number)}}) for number in range(600))
+    answers = [client.response(f"n{number}") for number in range(600)]
     refused = [answer["error"] for answer in answers if "error" in answer]
     assert refused and all(error["code"] == 429 and error["retry_after_ms"] > 0
                            for error in refused)

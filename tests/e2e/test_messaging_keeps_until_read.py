@@ -45,11 +45,11 @@ def test_read_messages_are_gone(stack):
         sender.write(bob, str(n), id=n)
     receiver.await_texts("1", "2", "3", "4", "5")
     receiver.read(2, 4)
-    receiver.ping()
+    receiver.settle()
     receiver.close()
     receiver = again(stack, bob, "1", "3", "5")
     receiver.read(1, 3, 5)
-    receiver.ping()
+    receiver.settle()
     receiver.close()
     again(stack, bob, gateway=1)
 
@@ -62,7 +62,7 @@ def test_what_came_while_away_can_be_read_too(stack):
         sender.write(bob, str(n), id=f"m{n}")
     receiver = again(stack, bob, "0", "1", "2")
     receiver.read("m1")
-    receiver.ping()
+    receiver.settle()
     receiver.close()
     again(stack, bob, "0", "2")
 
@@ -85,7 +85,7 @@ def test_only_the_readers_own_mailbox_is_read(stack):
     receivers[0].await_texts("bob's")
     receivers[1].await_texts("carol's")
     receivers[0].read(1)
-    receivers[0].ping()
+    receivers[0].settle()
     for receiver in receivers:
         receiver.close()
     again(stack, bob)
@@ -99,11 +99,11 @@ def test_sid_narrows_what_is_read(stack):
     Messenger(stack, bob, gateway=1).write(carol, "of bob", id=1)
     receiver.await_texts("of alice", "of bob")
     receiver.say(read=[{"id": 1, "sid": alice}])
-    receiver.ping()
+    receiver.settle()
     receiver.close()
     receiver = again(stack, carol, "of bob", gateway=1)
     receiver.say(read=[{"id": 1}])
-    receiver.ping()
+    receiver.settle()
     receiver.close()
     again(stack, carol)
 
@@ -115,7 +115,7 @@ def test_numbers_and_strings_of_the_same_digits_are_the_same_id(stack):
     sender.write(bob, "string", id="8")
     receiver.await_texts("number", "string")
     receiver.read("7", 8)
-    receiver.ping()
+    receiver.settle()
     receiver.close()
     again(stack, bob)
 
@@ -127,7 +127,7 @@ def test_a_message_is_read_as_it_comes_whole(stack):
     sender.write(bob, "hi")
     receiver.await_texts("hi")
     receiver.say(read=receiver.messages())
-    receiver.ping()
+    receiver.settle()
     receiver.close()
     again(stack, bob)
 
@@ -176,7 +176,7 @@ def test_all_devices_get_everything_and_each_gets_it_again(stack):
     for device in devices:
         device.await_texts("one", "two")
     devices[0].read(1)
-    devices[0].ping()
+    devices[0].settle()
     devices[1].close()
     again(stack, bob, "two", device_id="d1")
 
@@ -191,7 +191,7 @@ def test_messages_of_other_protocols_are_kept_until_read(stack):
         receiver.close()
     receiver = again(stack, bob, "hi")
     receiver.read("dm 1")
-    receiver.ping()
+    receiver.settle()
     receiver.close()
     again(stack, bob)
 
@@ -211,7 +211,7 @@ def test_none_is_lost_at_the_seam_of_old_and_new(stack):
             sender.send({"id": next(numbers), "rid": bob, "sid": alice, "text": "x"})
     total = next(numbers)
     for receiver in receivers:
-        receiver.client._await(lambda: len(receiver.messages()) >= total, 15)
+        receiver.await_messages(total)
         assert [message["id"] for message in receiver.messages()] == list(range(total))
 
 
@@ -224,7 +224,7 @@ def test_a_mailbox_of_many_megabytes_comes_whole(stack):
         sender.write(bob, "x" * 50000, id=n)
     for gateway in (0, 1):
         receiver = Messenger(stack, bob, gateway=gateway, settled=False)
-        receiver.client._await(lambda: len(receiver.messages()) >= 200, 30)
+        receiver.await_messages(200)
         assert [message["id"] for message in receiver.messages()] == list(range(200))
         assert max(len(text) for text in receiver.client.texts) < 300000
         receiver.close()
@@ -237,6 +237,6 @@ def test_other_content_under_a_read_id_is_a_new_message(stack):
     sender.write(bob, "before", id=1)
     receiver.await_texts("before")
     receiver.read(1)
-    receiver.ping()
+    receiver.settle()
     sender.write(bob, "after", id=1)
     receiver.await_texts("before", "after")

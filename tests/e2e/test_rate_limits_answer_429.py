@@ -23,7 +23,7 @@ def test_broadcasts(stack):
     topic, publisher, user = stack.users("topic", "publisher", "reader")
     reader, sender = stack.connect(user, gateway=1), stack.connect(publisher)
     reader.subscribe(topic)
-    ids = [sender.send_broadcast(topic, n, id=f"b{n}") for n in range(180)]
+    ids = sender.send_at_once("Broadcast", ({"topic": topic, "payload": n} for n in range(180)))
     done, refused = split([sender.answer(id) for id in ids])
     assert len(done) >= 100, "the burst"
     assert refused
@@ -37,7 +37,8 @@ def test_direct_messages_of_a_user_on_several_connections(stack):
     alice, bob = stack.users("alice", "bob")
     clients = [stack.connect(alice) for _ in range(4)]
     receiver = stack.connect(bob, gateway=1)
-    sent = [(client, client.send_direct(bob, n)) for n in range(180) for client in clients]
+    sent = [(client, id) for client in clients for id in client.send_at_once(
+        "DirectMessage", ({"target_user": bob, "payload": n} for n in range(180)))]
     done, refused = split([client.answer(id) for client, id in sent])
     assert len(done) >= 400, "the burst"
     assert refused
@@ -48,7 +49,7 @@ def test_direct_messages_of_a_user_on_several_connections(stack):
 
 def test_subscriptions(stack):
     client = stack.connect(stack.users("reader")[0], settled=False)
-    ids = [client.send("Subscribe", {"topics": [f"t.{n}"]}) for n in range(40)]
+    ids = client.send_at_once("Subscribe", ({"topics": [f"t.{n}"]} for n in range(40)))
     done, refused = split([client.answer(id) for id in ids])
     assert len(done) >= 20
     assert refused
@@ -58,9 +59,8 @@ def test_subscriptions(stack):
 
 
 def test_anything_on_one_connection(stack):
-    client = stack.connect(stack.users("noisy")[0])
-    for n in range(500):
-        client.send("Ping", {"timestamp": n})
+    client = stack.connect(stack.users("noisy")[0], settled=False)  # settling would count
+    client.send_at_once("Ping", ({"timestamp": n} for n in range(500)))
     wait_until(lambda: len(client.of_type("Pong")) + len(client.of_type("Error")) == 500,
                "each is answered")
     assert len(client.of_type("Pong")) >= 200
@@ -70,6 +70,5 @@ def test_anything_on_one_connection(stack):
 def test_one_user_does_not_slow_another(stack):
     noisy, quiet = stack.users("noisy", "quiet")
     loud, soft = stack.connect(noisy), stack.connect(quiet)
-    for n in range(400):
-        loud.send("Ping", {"timestamp": n})
+    loud.send_at_once("Ping", ({"timestamp": n} for n in range(400)))
     assert soft.direct(quiet, 1)["type"] == "Ack"

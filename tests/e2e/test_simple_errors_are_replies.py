@@ -142,17 +142,15 @@ def test_over_the_rate_limit(new_stack):
     alice, bob = (Roommate(stack, name, gateway=n, username=name)
                   for n, name in enumerate(("alice", "bob")))
     replies = []
-    for n in range(180):
-        alice.client.send_text(
-            '{"type":"send_message","payload_id":"%d","message":"%d"}' % (n, n))
+    alice.client.send_texts('{"type":"send_message","payload_id":"%d","message":"%d"}' % (n, n)
+                            for n in range(180))
     for n in range(180):
         replies.append(alice.take("reply", payload_id=str(n)))
     done = [reply["payload_id"] for reply in replies if reply["error"] is None]
     limited = [reply for reply in replies if reply["error"] == "rate_limited"]
     assert len(done) >= 100 and limited and len(done) + len(limited) == 180
     assert all(0 < reply["retry_after_ms"] <= 60000 for reply in limited)
-    bob.client._await(lambda: len(bob.texts()) >= len(done), 15)
-    assert bob.texts() == done
+    bob.await_texts(*done)
 
 
 def test_the_room_needs_a_token_that_permits_it(new_stack):
@@ -170,5 +168,4 @@ def test_a_full_mailbox_is_unavailable(new_stack):
     answers = [alice.ask(message=str(n), to="bob")["error"] for n in range(3)]
     assert answers == [None, None, "unavailable"]
     bob = Roommate(stack, "bob", gateway=1, username="bob")
-    bob.client._await(lambda: len(bob.texts()) >= 2, 15)
-    assert bob.texts() == ["0", "1"]
+    bob.await_texts("0", "1")

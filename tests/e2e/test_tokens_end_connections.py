@@ -32,8 +32,8 @@ def test_logout_closes_live_connections(stack, alice):
 
 
 def test_expiry_is_announced_and_closes(stack, alice):
-    answer = stack.auth.login(alice, ttl=4)
     begun = time.time()
+    answer = stack.auth.login(alice, ttl=4)
     client = connect(stack, answer["token"])
     warning = client.take("AuthStatus")
     assert warning == {"status": "token_expiring", "expires_at": answer["expires_at"],
@@ -45,10 +45,10 @@ def test_expiry_is_announced_and_closes(stack, alice):
 
 
 def test_auth_replaces_the_token_in_place(stack, alice):
-    short = stack.auth.login(alice, ttl=4)["token"]
+    longer, short = stack.auth.login(alice)["token"], stack.auth.login(alice, ttl=4)["token"]
     renewed, clock = connect(stack, short), connect(stack, short)
     renewed.take("AuthStatus")
-    renewed.send("Auth", {"token": stack.auth.login(alice)["token"]}, id="new")
+    renewed.send("Auth", {"token": longer}, id="new")
     assert renewed.answer("new")["type"] == "Ack"
     assert clock.await_close() == 4401
     renewed.ping()
