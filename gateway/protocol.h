@@ -47,6 +47,9 @@ struct protocol {
     void (*on_events_followed)(struct session *, const struct frame_events_followed *);
     /* An event has been handed over, just now. */
     void (*on_event)(struct session *, const struct frame_event_delivery *);
+    /* One of these was lost: the request (id: of its message; empty if it has none) was done, or
+       refused. */
+    void (*on_unanswered)(struct session *, uint64_t request, struct slice id);
     /* What became of a message of this session's user later. */
     void (*on_message_status)(struct session *, const struct frame_message_status *);
     void (*on_member_list)(struct session *, const struct frame_member_list *);

@@ -86,13 +86,17 @@ static void on_gone(void *arg)
     drop(arg);
 }
 
+static void fail_unanswered(struct backend_call *call)
+{
+    backend_fail(call, 504, "no answer in time: with an id of your own it can be tried again");
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct backend *backend = timer->data;
 
     while (backend->open && backend->open->deadline_ms <= uv_now(timer->loop))
-        backend_fail(backend->open, 504,
-                     "no answer in time: with an id of your own it can be tried again");
+        fail_unanswered(backend->open);
     if (backend->open == NULL)
         uv_timer_stop(timer);
 }
@@ -410,6 +414,14 @@ void backend_on_conversation_reply(struct backend *backend,
         buffer_appendf(&body, ",\"message\":%" PRIu64 "}", reply->message);
         backend_answer(call, 200, &body);
     }
+}
+
+void backend_on_unanswered(struct backend *backend, uint64_t number)
+{
+    struct backend_call *call = backend_find(backend, number);
+
+    if (call)
+        fail_unanswered(call);
 }
 
 /* ---- routes ---- */

@@ -34,6 +34,8 @@ void backend_begin(struct backend *, struct arrival *);
 void backend_on_direct_reply(struct backend *, const struct frame_direct_reply *);
 void backend_on_publish_reply(struct backend *, const struct frame_publish_reply *);
 void backend_on_conversation_reply(struct backend *, const struct frame_conversation_reply *);
+/* One of these was lost. */
+void backend_on_unanswered(struct backend *, uint64_t number);
 
 /* ---- for its own files ---- */
 

@@ -212,32 +212,33 @@ static void on_name_answer(struct gateway *gateway, uint32_t partition, const st
     claims_on_answer(gateway->claims, frame->name_answer.request, frame->name_answer.granted);
 }
 
-/* content: a reason for the router to keep its entry until it is confirmed. */
+/* content: a reason for the router to keep its entry until it is confirmed. answer: to a request of
+ * an entry that is accepted by now. */
 static const struct handler {
     enum frame_type type;
-    bool content;
+    bool content, answer;
     void (*run)(struct gateway *, uint32_t partition, const struct frame *);
 } handlers[] = {
-    {FRAME_MESSAGE_DELIVERY, true, on_message},
-    {FRAME_TOPIC_MESSAGE, true, on_topic_message},
-    {FRAME_DIRECT_REPLY, true, on_direct_reply},
-    {FRAME_PUBLISH_REPLY, true, on_publish_reply},
-    {FRAME_EVENT_DELIVERY, true, on_event},
-    {FRAME_CONVERSATION_REPLY, true, on_conversation_reply},
-    {FRAME_SIGNAL_DELIVERY, true, on_signal},
-    {FRAME_OUTPUT_HEAD, false, on_head},
-    {FRAME_SUBSCRIPTION_SYNCED, true, on_synced},
-    {FRAME_TOPIC_MARK, true, on_topic_mark},
-    {FRAME_PRESENCE_STATE, true, on_presence},
-    {FRAME_CONNECTION_REFUSED, true, on_connection_refused},
-    {FRAME_EVENTS_FOLLOWED, true, on_events_followed},
-    {FRAME_MEMBER_CHANGED, true, on_member_changed},
-    {FRAME_MEMBER_LIST, true, on_member_list},
-    {FRAME_MESSAGE_STATUS, true, on_message_status},
-    {FRAME_NAME_ANSWER, true, on_name_answer},
-    {FRAME_ENTRIES_MISSING, false, on_missing},
-    {FRAME_WHO_ARE_YOU, false, on_who_are_you},
-    {FRAME_GATEWAY_ANNOUNCED, false, on_announced},
+    {FRAME_MESSAGE_DELIVERY, true, false, on_message},
+    {FRAME_TOPIC_MESSAGE, true, false, on_topic_message},
+    {FRAME_DIRECT_REPLY, true, true, on_direct_reply},
+    {FRAME_PUBLISH_REPLY, true, true, on_publish_reply},
+    {FRAME_EVENT_DELIVERY, true, false, on_event},
+    {FRAME_CONVERSATION_REPLY, true, true, on_conversation_reply},
+    {FRAME_SIGNAL_DELIVERY, true, false, on_signal},
+    {FRAME_OUTPUT_HEAD, false, false, on_head},
+    {FRAME_SUBSCRIPTION_SYNCED, true, false, on_synced},
+    {FRAME_TOPIC_MARK, true, false, on_topic_mark},
+    {FRAME_PRESENCE_STATE, true, false, on_presence},
+    {FRAME_CONNECTION_REFUSED, true, false, on_connection_refused},
+    {FRAME_EVENTS_FOLLOWED, true, true, on_events_followed},
+    {FRAME_MEMBER_CHANGED, true, false, on_member_changed},
+    {FRAME_MEMBER_LIST, true, false, on_member_list},
+    {FRAME_MESSAGE_STATUS, true, false, on_message_status},
+    {FRAME_NAME_ANSWER, true, true, on_name_answer},
+    {FRAME_ENTRIES_MISSING, false, false, on_missing},
+    {FRAME_WHO_ARE_YOU, false, false, on_who_are_you},
+    {FRAME_GATEWAY_ANNOUNCED, false, false, on_announced},
 };
 
 static const struct handler *handler_of(enum frame_type type)
@@ -270,13 +271,14 @@ static void on_bad_entry(struct downlink *downlink, struct output_stream *output
 }
 
 /*
- * Runs the handlers of the reader's frames, to the end of the entry or until one of them begins an
- * announcement: then the rest will come again. Returns 0 or -EBADMSG; *content becomes true when
- * the router keeps the entry for more than its head.
+ * Runs the handlers of the reader's frames, to the end of the entry. When one of them begins an
+ * announcement, the rest will come again, but for answers. Returns 0 or -EBADMSG; *content becomes
+ * true when the router keeps the entry for more than its head.
  */
 static int run_frames(struct downlink *downlink, uint32_t partition, bool *content)
 {
     const struct handler *handler;
+    bool in_step = true;
     struct frame frame;
     int result;
 
@@ -286,9 +288,9 @@ static int run_frames(struct downlink *downlink, uint32_t partition, bool *conte
             return -EBADMSG;
         *content |= handler->content;
         frame_log("from", partition, downlink->gateway->bits, &frame);
-        handler->run(downlink->gateway, partition, &frame);
-        if (uplink_is_announcing(downlink->gateway->uplink, partition))
-            return 0;
+        if (in_step || handler->answer)
+            handler->run(downlink->gateway, partition, &frame);
+        in_step = in_step && !uplink_is_announcing(downlink->gateway->uplink, partition);
     }
     return result;
 }
@@ -313,12 +315,12 @@ static void on_gap(struct gateway *gateway, uint32_t partition)
 }
 
 /* In step again. What was published between the gap and the nonce is lost for subscribers. */
-static void on_in_step(struct downlink *downlink, struct output_stream *output)
+static void on_in_step(struct downlink *downlink, struct output_stream *output, uint64_t last,
+                       struct slice frames)
 {
     struct gateway *gateway = downlink->gateway;
 
-    uplink_on_announced(gateway->uplink, output->partition,
-                        uplink_nonce(gateway->uplink, output->partition));
+    uplink_on_announced(gateway->uplink, output->partition, last, frames);
     if (output->joined)
         on_gap(gateway, output->partition);
     output->joined = true;
@@ -338,7 +340,7 @@ static void on_entry(struct downlink *downlink, struct output_stream *output, st
     switch (judgement.verdict) {
     case OUTPUT_TAKE:
         if (judgement.announced)
-            on_in_step(downlink, output);
+            on_in_step(downlink, output, judgement.accepted, frames);
         take_entry(downlink, output, frames.length, judgement.accepted);
         break;
     case OUTPUT_SKIP:

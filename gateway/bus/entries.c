@@ -136,16 +136,40 @@ bool entries_ready(const struct entries *entries)
            (entries->unsent != NULL || entries->gathered.length > 0);
 }
 
+/* The first of what is held, if it is one up to number; it is held no more, and the caller's. */
+static struct entry *take_held(struct entries *entries, uint64_t number)
+{
+    struct entry *entry = STAILQ_FIRST(&entries->held);
+
+    if (entry == NULL || entry->number > number)
+        return NULL;
+    if (entries->unsent == entry)
+        entries->unsent = STAILQ_NEXT(entry, link);
+    entries->held_bytes -= entry->length;
+    STAILQ_REMOVE_HEAD(&entries->held, link);
+    return entry;
+}
+
 void entries_accepted(struct entries *entries, uint64_t number)
 {
     struct entry *entry;
 
     entries->accepted = number;
-    while ((entry = STAILQ_FIRST(&entries->held)) != NULL && entry->number <= number) {
-        if (entries->unsent == entry)
-            entries->unsent = STAILQ_NEXT(entry, link);
-        entries->held_bytes -= entry->length;
-        list_pop(&entries->held);
+    while ((entry = take_held(entries, number)) != NULL)
+        free(entry);
+}
+
+/* What visit adds is behind all of these. */
+void entries_lost(struct entries *entries, uint64_t number,
+                  void (*visit)(void *arg, struct slice frames), void *arg)
+{
+    uint64_t end = number < entries->last ? number : entries->last;
+    struct entry *entry;
+
+    entries->accepted = number;
+    while ((entry = take_held(entries, end)) != NULL) {
+        visit(arg, slice_of(entry->bytes, entry->length));
+        free(entry);
     }
 }
 

@@ -45,6 +45,9 @@ bool entries_next(struct entries *, struct entries_outgoing *);
 void entries_answered(struct entries *, bool taken);
 /* The router has applied everything up to number: it is held no more. */
 void entries_accepted(struct entries *, uint64_t number);
+/* The same, but what it answered to these frames will not come: visit gets those of each entry. */
+void entries_lost(struct entries *, uint64_t number, void (*visit)(void *arg, struct slice frames),
+                  void *arg);
 /* An entry was not applied for want of last + 1: all that is held goes again. Returns false when
    last + 1 is not there any more (Redis was rolled back): then only an announcement helps. */
 bool entries_missing(struct entries *, uint64_t last);

@@ -6,6 +6,7 @@
 #include "common/xalloc.h"
 #include "gateway/bus/delivery.h"
 #include "gateway/bus/entries.h"
+#include "gateway/bus/unanswered.h"
 #include "gateway/topics/room.h"
 #include "gateway/session/session.h"
 #include "gateway/topics/topics.h"
@@ -208,13 +209,33 @@ static void see_to_announcement(struct uplink_partition *partition)
     make_announcement(partition);
 }
 
+struct loss {
+    struct gateway *gateway;
+    struct slice output;
+};
+
+static void tell_unanswered(void *arg, struct slice frames)
+{
+    const struct loss *loss = arg;
+
+    unanswered_tell(loss->gateway, frames, loss->output);
+}
+
+/* Entries up to last were applied, and what they were answered stood in output that was skipped. */
+static void lose_answers(struct uplink_partition *partition, uint64_t last, struct slice output)
+{
+    struct loss loss = {.gateway = partition->uplink->gateway, .output = output};
+
+    entries_lost(partition->entries, last, tell_unanswered, &loss);
+}
+
 void uplink_announce(struct uplink *uplink, uint32_t index, uint64_t last)
 {
     struct uplink_partition *partition = uplink->partitions[index];
 
     if (uplink->leaving)
         return;
-    entries_accepted(partition->entries, last);
+    lose_answers(partition, last, slice_of(NULL, 0));
     deliveries_on_announce(uplink->gateway->deliveries, index);
     partition->announce_wait_ms = again_ms(uplink);
     suspend(partition, partition->reached ? partition->announced_ms + ANNOUNCE_GAP_MS : 0);
@@ -536,16 +557,15 @@ void uplink_on_missing(struct uplink *uplink, uint32_t index, uint64_t last)
         uplink_announce(uplink, index, last);
 }
 
-bool uplink_on_announced(struct uplink *uplink, uint32_t index, uint64_t nonce)
+void uplink_on_announced(struct uplink *uplink, uint32_t index, uint64_t last, struct slice output)
 {
     struct uplink_partition *partition = uplink->partitions[index];
 
-    if (!entries_announced(partition->entries, nonce))
-        return false;
+    entries_announced(partition->entries, entries_nonce(partition->entries));
     partition->reached = true;
     partition->announce_wait_ms = again_ms(uplink);
+    lose_answers(partition, last, output);
     queue(partition);
-    return true;
 }
 
 bool uplink_is_announcing(const struct uplink *uplink, uint32_t index)

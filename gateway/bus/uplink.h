@@ -44,10 +44,12 @@ void uplink_on_accepted(struct uplink *, uint32_t partition, uint64_t number);
 /* ENTRIES_MISSING: sends again from last + 1, or announces if it has that no more. */
 void uplink_on_missing(struct uplink *, uint32_t partition, uint64_t last);
 /* The chain of output entries broke or the router asks who we are: announces everything under a new
-   nonce at the end of the loop turn, dropping held entries up to last. */
+   nonce at the end of the loop turn. Held entries up to last were applied; their answers are lost.
+ */
 void uplink_announce(struct uplink *, uint32_t partition, uint64_t last);
-/* GATEWAY_ANNOUNCED. Returns whether it is the nonce waited for: then the partition is in step. */
-bool uplink_on_announced(struct uplink *, uint32_t partition, uint64_t nonce);
+/* The nonce waited for came back, in this output entry, which accepts entries up to last: the
+   partition is in step. */
+void uplink_on_announced(struct uplink *, uint32_t partition, uint64_t last, struct slice output);
 bool uplink_is_announcing(const struct uplink *, uint32_t partition);
 /* The nonce waited for; 0 while none was sent. */
 uint64_t uplink_nonce(const struct uplink *, uint32_t partition);

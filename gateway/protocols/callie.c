@@ -258,6 +258,15 @@ static void on_conversation_reply(struct session *session,
     callie_pending_done(session, pending);
 }
 
+static void on_unanswered(struct session *session, uint64_t request, struct slice id)
+{
+    struct callie_pending *pending = callie_pending_find(session, request);
+
+    (void)id;
+    if (pending)
+        callie_pending_fail(session, pending);
+}
+
 const struct protocol protocol_callie = {
     .name = "callie",
     .endpoint = "/callie",
@@ -271,6 +280,7 @@ const struct protocol protocol_callie = {
     .on_direct_reply = on_direct_reply,
     .on_publish_reply = on_publish_reply,
     .on_conversation_reply = on_conversation_reply,
+    .on_unanswered = on_unanswered,
     .on_message_status = on_message_status,
     .on_member_list = callie_on_member_list,
     .read_content = callie_read_content,

@@ -165,6 +165,8 @@ bool callie_pending_is_open(const struct callie_pending *);
 /* It is answered: a message is kept for a while, anything else freed; what waited for it goes on.
  */
 void callie_pending_done(struct session *, struct callie_pending *);
+/* Its answer will not come: its client is told to try again, and it is done. */
+void callie_pending_fail(struct session *, struct callie_pending *);
 /* Answers that do not come any more are answered as unavailable. Returns whether any is open. */
 bool callie_pending_expire(struct session *, uint64_t now_ms);
 void callie_pending_finish(struct session *);

@@ -163,15 +163,19 @@ void callie_pending_done(struct session *session, struct callie_pending *pending
     go_on(session, pending);
 }
 
+void callie_pending_fail(struct session *session, struct callie_pending *pending)
+{
+    callie_unavailable(session, pending->payload_id, !is_message(pending));
+    callie_pending_done(session, pending);
+}
+
 bool callie_pending_expire(struct session *session, uint64_t now_ms)
 {
     struct callie_state *state = state_of(session);
     struct callie_pending *oldest;
 
-    while ((oldest = TAILQ_FIRST(&state->open)) && oldest->asked_ms + PATIENCE_MS <= now_ms) {
-        callie_unavailable(session, oldest->payload_id, !is_message(oldest));
-        callie_pending_done(session, oldest);
-    }
+    while ((oldest = TAILQ_FIRST(&state->open)) && oldest->asked_ms + PATIENCE_MS <= now_ms)
+        callie_pending_fail(session, oldest);
     return oldest != NULL;
 }
 

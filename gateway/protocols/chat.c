@@ -203,6 +203,16 @@ static void on_conversation_reply(struct session *session,
         chat_end_failed(session, open, CHAT_INTERNAL, "the service could not do this");
 }
 
+static void on_unanswered(struct session *session, uint64_t request, struct slice id)
+{
+    struct chat_state *state = session->protocol_state;
+    struct chat_open *open = chat_open_find(&state->open, request);
+
+    (void)id;
+    if (open)
+        chat_end_unavailable(session, open);
+}
+
 static void append_followed(struct buffer *out, const struct frame_events_followed *followed)
 {
     buffer_append_text(out, "{\"lastEventId\":");
@@ -253,6 +263,7 @@ const struct protocol protocol_chat = {
     .on_binary = chat_on_binary,
     .on_conversation_reply = on_conversation_reply,
     .on_events_followed = on_events_followed,
+    .on_unanswered = on_unanswered,
     .on_event = chat_on_event,
     .on_subscribed = on_subscribed,
     .read_content = chat_read_content,

@@ -154,6 +154,9 @@ static void send_error(struct session *session, uint64_t request, struct slice i
     struct buffer *out = messaging_scratch(), raw = {0};
     struct messaging_error error = {.section = "send", .code = code, .message = message};
 
+    if (code == MESSAGING_UNAVAILABLE)
+        error.retry_after_ms = MESSAGING_RETRY_MS;
+
     messaging_append_id(&raw, id, request & MESSAGING_NUMBER_ID);
     error.id = buffer_slice(&raw);
     messaging_encode_error(out, &error);
@@ -194,6 +197,12 @@ static void on_publish_reply(struct session *session, const struct frame_publish
     send_sent(session, reply->request, reply->id, slice_text(everybody ? "*" : ""), "delivered");
 }
 
+static void on_unanswered(struct session *session, uint64_t request, struct slice id)
+{
+    send_error(session, request, id, MESSAGING_UNAVAILABLE,
+               "the answer was lost: this may have been done");
+}
+
 static const struct message_batch batch = {"{\"messages\":[", ",", "]}", 256};
 
 const struct protocol protocol_messaging = {
@@ -207,6 +216,7 @@ const struct protocol protocol_messaging = {
     .on_binary = messaging_on_binary,
     .on_direct_reply = on_direct_reply,
     .on_publish_reply = on_publish_reply,
+    .on_unanswered = on_unanswered,
     .on_subscribed = messaging_on_subscribed,
     .read_content = messaging_read_content,
     .encode_delivery = messaging_encode_delivery,

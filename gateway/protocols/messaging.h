@@ -31,6 +31,9 @@ enum messaging_code {
     MESSAGING_FULL = 507,
 };
 
+/* Of MESSAGING_UNAVAILABLE. */
+#define MESSAGING_RETRY_MS 1000
+
 /* Numbers of requests say how the answer writes id and rid: the digits of a number, or a string;
  * and what the message went to. */
 enum messaging_note {

@@ -10,7 +10,6 @@
 #define ERRORS_MAX 256 /* in one frame of the errors section */
 /* What has no id is not listed endlessly: small entries would be answered by big ones. */
 #define NAMELESS_ERRORS_MAX 64
-#define RETRY_AFTER_MS 1000
 
 /* One frame of a client, while it is handled. */
 struct input {
@@ -51,7 +50,7 @@ static void add_error(struct input *input, struct slice id, struct messaging_fau
         .id = id,
         .code = fault.code,
         .message = fault.message,
-        .retry_after_ms = fault.code == MESSAGING_UNAVAILABLE ? RETRY_AFTER_MS : retry_after_ms,
+        .retry_after_ms = fault.code == MESSAGING_UNAVAILABLE ? MESSAGING_RETRY_MS : retry_after_ms,
     };
 
     if (id.length == 0 && ++input->nameless_errors > NAMELESS_ERRORS_MAX)

@@ -223,6 +223,13 @@ static void on_direct_reply(struct session *session, const struct frame_direct_r
     session_send_text(session, buffer_slice(out));
 }
 
+static void on_unanswered(struct session *session, uint64_t request, struct slice id)
+{
+    realtime_forget_binary(session, request);
+    realtime_retry_later(session, id_for(request, id), REALTIME_UNAVAILABLE,
+                         "the answer was lost: this may have been done", REALTIME_RETRY_MS);
+}
+
 const struct protocol protocol_realtime = {
     .name = "realtime",
     .endpoint = "/ws",
@@ -234,6 +241,7 @@ const struct protocol protocol_realtime = {
     .on_binary = realtime_on_binary,
     .on_direct_reply = on_direct_reply,
     .on_publish_reply = on_publish_reply,
+    .on_unanswered = on_unanswered,
     .on_subscribed = realtime_on_subscribed,
     .read_content = realtime_read_content,
     .encode_delivery = realtime_encode_delivery,

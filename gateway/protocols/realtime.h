@@ -69,7 +69,11 @@ bool realtime_admit(const struct realtime_request *, enum limit);
 /* Answers 400 or 403 about a field. Return false, so that a check can end in them. */
 bool realtime_refuse_field(const struct realtime_request *, const char *field, const char *message);
 bool realtime_forbid(const struct realtime_request *, const char *field, const char *message);
-/* Answers 503 with the time after which to try again. */
+/* An error with the time after which to try again, REALTIME_RETRY_MS if that is not known. */
+#define REALTIME_RETRY_MS 1000
+void realtime_retry_later(struct session *, struct slice id, enum realtime_code,
+                          const char *message, uint64_t retry_after_ms);
+/* Answers 503 so. */
 void realtime_unavailable(const struct realtime_request *);
 /* A member of data that must be a string; answers and returns false if it is none. */
 bool realtime_need_string(const struct realtime_request *, const char *field, struct slice *text);

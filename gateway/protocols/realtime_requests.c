@@ -4,7 +4,6 @@
 
 #define ID_MAX 128
 #define TYPE_MAX 64
-#define RETRY_AFTER_MS 1000
 
 struct command {
     const char *type;
@@ -59,22 +58,23 @@ bool realtime_forbid(const struct realtime_request *request, const char *field, 
     return false;
 }
 
-static void retry_later(const struct realtime_request *request, enum realtime_code code,
-                        const char *message, uint64_t retry_after_ms)
+void realtime_retry_later(struct session *session, struct slice id, enum realtime_code code,
+                          const char *message, uint64_t retry_after_ms)
 {
     struct buffer details = {0};
 
     buffer_append_text(&details, "{\"retry_after_ms\":");
     buffer_append_u64(&details, retry_after_ms);
     buffer_append_byte(&details, '}');
-    realtime_error(request->session, request->id, code, message, buffer_slice(&details));
+    realtime_error(session, id, code, message, buffer_slice(&details));
     buffer_finish(&details);
 }
 
 void realtime_unavailable(const struct realtime_request *request)
 {
     gateway_count(GATEWAY_CREDIT_REFUSED, 1);
-    retry_later(request, REALTIME_UNAVAILABLE, "the service cannot take this now", RETRY_AFTER_MS);
+    realtime_retry_later(request->session, request->id, REALTIME_UNAVAILABLE,
+                         "the service cannot take this now", REALTIME_RETRY_MS);
 }
 
 /* ---- checks that commands share ---- */
@@ -97,7 +97,8 @@ bool realtime_admit(const struct realtime_request *request, enum limit limit)
     uint64_t wait_ms = admission_take(request->session, limit);
 
     if (wait_ms > 0)
-        retry_later(request, REALTIME_RATE_LIMITED, "too many messages", wait_ms);
+        realtime_retry_later(request->session, request->id, REALTIME_RATE_LIMITED,
+                             "too many messages", wait_ms);
     return wait_ms == 0;
 }
 

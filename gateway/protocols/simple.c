@@ -71,14 +71,15 @@ static void reply(struct session *session, struct slice id, const char *error,
     gateway_count(GATEWAY_CLIENT_ERRORS, error != NULL);
 }
 
-static void reply_to(struct session *session, uint64_t request, struct slice id, const char *error)
+static void reply_to(struct session *session, uint64_t request, struct slice id, const char *error,
+                     uint64_t retry_after_ms)
 {
-    reply(session, request & REQUEST_OWN_ID ? slice_text("") : id, error, 0);
+    reply(session, request & REQUEST_OWN_ID ? slice_text("") : id, error, retry_after_ms);
 }
 
 static void on_publish_reply(struct session *session, const struct frame_publish_reply *answer)
 {
-    reply_to(session, answer->request, answer->id, NULL);
+    reply_to(session, answer->request, answer->id, NULL, 0);
 }
 
 static void on_direct_reply(struct session *session, const struct frame_direct_reply *answer)
@@ -86,7 +87,12 @@ static void on_direct_reply(struct session *session, const struct frame_direct_r
     bool is_kept = answer->status == DIRECT_DELIVERED || answer->status == DIRECT_BACKLOGGED ||
                    answer->status == DIRECT_QUEUED;
 
-    reply_to(session, answer->request, answer->id, is_kept ? NULL : unavailable);
+    reply_to(session, answer->request, answer->id, is_kept ? NULL : unavailable, 0);
+}
+
+static void on_unanswered(struct session *session, uint64_t request, struct slice id)
+{
+    reply_to(session, request, id, unavailable, RETRY_AFTER_MS);
 }
 
 /* ---- send_message ---- */
@@ -365,6 +371,7 @@ const struct protocol protocol_simple = {
     .on_binary = on_binary,
     .on_direct_reply = on_direct_reply,
     .on_publish_reply = on_publish_reply,
+    .on_unanswered = on_unanswered,
     .on_member_list = on_member_list,
     .read_content = read_content,
     .encode_delivery = encode_delivery,

@@ -88,6 +88,14 @@ void claims_on_answer(struct claims *claims, uint64_t number, bool granted)
         end(claims, claim, granted ? CLAIM_GRANTED : CLAIM_REFUSED);
 }
 
+void claims_on_unanswered(struct claims *claims, uint64_t number)
+{
+    struct claim *claim = find(claims, number);
+
+    if (claim)
+        end(claims, claim, CLAIM_UNANSWERED);
+}
+
 struct claims *claims_create(struct gateway *gateway)
 {
     struct claims *claims = xcalloc(1, sizeof(*claims));

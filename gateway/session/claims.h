@@ -9,7 +9,7 @@
 
 struct protocol;
 
-enum claim_result { CLAIM_GRANTED, CLAIM_REFUSED, CLAIM_UNANSWERED /* for 5 s */ };
+enum claim_result { CLAIM_GRANTED, CLAIM_REFUSED, CLAIM_UNANSWERED /* for 5 s, or lost */ };
 
 struct claims *claims_create(struct gateway *);
 void claims_destroy(struct claims **);
@@ -19,5 +19,7 @@ uint64_t claims_ask(struct claims *, const struct protocol *, struct slice user,
 void claims_forget(struct claims *, uint64_t number);
 /* Handler of the downlink. */
 void claims_on_answer(struct claims *, uint64_t number, bool granted);
+/* The answer was lost. */
+void claims_on_unanswered(struct claims *, uint64_t number);
 
 #endif

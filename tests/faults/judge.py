@@ -11,7 +11,8 @@ with "event" and:
     sent      conn kind id to number [anonymous]
                                       kind "direct" (to: user) or "topic" (to: topic); a retry is
                                       one more of them; answers to anonymous ones are not known
-    answer    conn id how [to]        delivered, queued, refused (503: not applied), full (404 with
+    answer    conn id how [to]        delivered, queued, refused (503: not applied, or
+                                      nobody knows), full (404 with
                                       queued: false), discarded (callie)
     came      conn kind id sender to number [mid]
                                       mid: the id it has in the protocol; id: its own

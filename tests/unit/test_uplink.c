@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+static unsigned gave_up;
+
 static void add_request(struct entries *entries, uint64_t request)
 {
     entries_add(entries, &(struct frame){.type = FRAME_SUBSCRIPTION_SYNC,
@@ -112,6 +114,42 @@ static void test_entries_are_held_until_accepted(void **state)
     assert_int_equal(entries_bytes(entries), 0);
     entries_answered(entries, false);
     assert_nothing_next(entries);
+    entries_destroy(&entries);
+}
+
+static void count_and_add(void *arg, struct slice frames)
+{
+    struct entries *entries = *(struct entries **)arg;
+
+    assert_true(frames.length > 0);
+    /* Whoever is told may have something to say. */
+    add_request(entries, 9);
+    gave_up++;
+}
+
+static void test_what_was_applied_unheard_is_handed_out_once(void **state)
+{
+    struct entries *entries = entries_in_step();
+
+    (void)state;
+    gave_up = 0;
+    for (uint64_t n = 1; n <= 3; n++) {
+        add_request(entries, n);
+        assert_next(entries, n);
+        entries_answered(entries, true);
+    }
+    entries_accepted(entries, 1);
+    entries_suspend(entries);
+    entries_lost(entries, 2, count_and_add, &entries);
+    assert_int_equal(gave_up, 1);
+    /* More than was ever sent. */
+    entries_lost(entries, 100, count_and_add, &entries);
+    assert_int_equal(gave_up, 2);
+    announce(entries);
+    assert_int_equal(next_chunk(entries).base, 3);
+    entries_answered(entries, true);
+    assert_true(entries_announced(entries, entries_nonce(entries)));
+    assert_next(entries, 4);
     entries_destroy(&entries);
 }
 
@@ -532,6 +570,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_entry_is_in_flight_and_gathers_the_next),
         cmocka_unit_test(test_entries_are_held_until_accepted),
+        cmocka_unit_test(test_what_was_applied_unheard_is_handed_out_once),
         cmocka_unit_test(test_what_was_not_answered_goes_again),
         cmocka_unit_test(test_missing_entries_go_again_in_order),
         cmocka_unit_test(test_what_is_held_no_more_needs_an_announcement),
