@@ -24,10 +24,28 @@ struct frame_descriptor {
 };
 
 struct frame_reader {
-    msgpack_zone *zone;
     struct slice entry;
     size_t at;
+    struct buffer list; /* values of the list of the frame that was read last */
 };
+
+/* What a reader keeps of a long list's memory. */
+#define LIST_KEEP (64 * 1024)
+
+#define U64(field)
+#define STR(field)
+#define BIN(field)
+#define NUMBER(field)
+#define U64S(field) +1
+#define FRAME(id, NAME, name, from, to, ...)                                                       \
+    _Static_assert(0 __VA_ARGS__ <= 1, #NAME " has one list at most: a reader has room for one");
+#include "common/frames.def"
+#undef FRAME
+#undef U64
+#undef STR
+#undef BIN
+#undef NUMBER
+#undef U64S
 
 #define FRAME_PARTY(name) FRAME_PARTY_##name
 #define FIELD(field, kind) {#field, kind, offsetof(struct frame_body, body.field)},
@@ -236,21 +254,18 @@ size_t frame_connections(const struct frame *frame, const uint64_t **connections
     return 0;
 }
 
+/* ---- reading ---- */
+
 struct frame_reader *frame_reader_create(void)
 {
-    struct frame_reader *reader = xcalloc(1, sizeof(*reader));
-
-    reader->zone = msgpack_zone_new(MSGPACK_ZONE_CHUNK_SIZE);
-    if (reader->zone == NULL)
-        abort();
-    return reader;
+    return xcalloc(1, sizeof(struct frame_reader));
 }
 
 void frame_reader_destroy(struct frame_reader **reader)
 {
     if (*reader == NULL)
         return;
-    msgpack_zone_free((*reader)->zone);
+    buffer_finish(&(*reader)->list);
     free(*reader);
     *reader = NULL;
 }
@@ -261,168 +276,127 @@ void frame_reader_start(struct frame_reader *reader, struct slice entry)
     reader->at = 0;
 }
 
-static int decode_u64(const msgpack_object *object, uint64_t *value)
+struct slice frame_reader_rest(const struct frame_reader *reader)
 {
-    if (object->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
+    return slice_of(reader->entry.data + reader->at, reader->entry.length - reader->at);
+}
+
+enum object { OBJECT_NONE, OBJECT_NUMBER, OBJECT_STR, OBJECT_BIN, OBJECT_ARRAY };
+
+/* How an object begins, by its first byte: its value (of a text and the like the length) stands in
+   some bits of that byte, or in as many bytes behind it. Forms that no frame has are not here. */
+static const struct form {
+    unsigned char object, bits, bytes;
+} forms[256] = {
+    [0x00 ... 0x7f] = {OBJECT_NUMBER, 0x7f, 0},
+    [0x90 ... 0x9f] = {OBJECT_ARRAY, 0x0f, 0},
+    [0xa0 ... 0xbf] = {OBJECT_STR, 0x1f, 0},
+    [0xc4] = {OBJECT_BIN, 0, 1},
+    [0xc5] = {OBJECT_BIN, 0, 2},
+    [0xc6] = {OBJECT_BIN, 0, 4},
+    [0xcc] = {OBJECT_NUMBER, 0, 1},
+    [0xcd] = {OBJECT_NUMBER, 0, 2},
+    [0xce] = {OBJECT_NUMBER, 0, 4},
+    [0xcf] = {OBJECT_NUMBER, 0, 8},
+    [0xd9] = {OBJECT_STR, 0, 1},
+    [0xda] = {OBJECT_STR, 0, 2},
+    [0xdb] = {OBJECT_STR, 0, 4},
+    [0xdc] = {OBJECT_ARRAY, 0, 2},
+    [0xdd] = {OBJECT_ARRAY, 0, 4},
+};
+
+static int read_head(struct frame_reader *reader, enum object object, uint64_t *value)
+{
+    struct slice rest = frame_reader_rest(reader);
+    const unsigned char *at = (const unsigned char *)rest.data;
+    const struct form *form;
+
+    if (rest.length == 0)
         return -EBADMSG;
-    *value = object->via.u64;
+    form = &forms[*at];
+    if (form->object != object || form->bytes >= rest.length)
+        return -EBADMSG;
+    *value = *at & form->bits;
+    for (unsigned i = 1; i <= form->bytes; i++)
+        *value = *value << 8 | at[i];
+    reader->at += 1u + form->bytes;
     return 0;
 }
 
-static int decode_number(const msgpack_object *object, struct number *number)
+static int read_bytes(struct frame_reader *reader, enum object object, struct slice *bytes)
 {
-    if (object->type != MSGPACK_OBJECT_ARRAY || object->via.array.size != 2)
+    struct slice rest;
+    uint64_t length;
+
+    if (read_head(reader, object, &length) < 0)
         return -EBADMSG;
-    if (decode_u64(&object->via.array.ptr[0], &number->epoch) < 0)
+    rest = frame_reader_rest(reader);
+    if (length > rest.length)
         return -EBADMSG;
-    return decode_u64(&object->via.array.ptr[1], &number->sequence);
+    *bytes = slice_of(rest.data, (size_t)length);
+    reader->at += (size_t)length;
+    return 0;
 }
 
-static int decode_u64s(msgpack_zone *zone, const msgpack_object *object, struct frame_u64s *list)
+static int read_number(struct frame_reader *reader, struct number *number)
 {
-    size_t count;
-    uint64_t *values;
+    uint64_t count;
 
-    if (object->type != MSGPACK_OBJECT_ARRAY)
+    if (read_head(reader, OBJECT_ARRAY, &count) < 0 || count != 2 ||
+        read_head(reader, OBJECT_NUMBER, &number->epoch) < 0)
         return -EBADMSG;
-    count = object->via.array.size;
-    values = msgpack_zone_malloc(zone, (count ? count : 1) * sizeof(*values));
-    if (values == NULL)
+    return read_head(reader, OBJECT_NUMBER, &number->sequence);
+}
+
+/* No more are believed in than there are bytes: a header of a few could claim gigabytes. */
+static int read_list(struct frame_reader *reader, struct frame_u64s *list)
+{
+    uint64_t count, *values;
+
+    if (read_head(reader, OBJECT_ARRAY, &count) < 0 || count > frame_reader_rest(reader).length)
         return -EBADMSG;
+    buffer_reset(&reader->list, LIST_KEEP);
+    values = (uint64_t *)(void *)buffer_reserve(&reader->list, count * sizeof(*values));
     for (size_t i = 0; i < count; i++)
-        if (decode_u64(&object->via.array.ptr[i], &values[i]) < 0)
+        if (read_head(reader, OBJECT_NUMBER, &values[i]) < 0)
             return -EBADMSG;
-    *list = (struct frame_u64s){.values = values, .count = count};
+    *list = (struct frame_u64s){.values = values, .count = (size_t)count};
     return 0;
 }
 
-static int decode_field(msgpack_zone *zone, const msgpack_object *object, enum field_kind kind,
-                        void *value)
+static int read_field(struct frame_reader *reader, enum field_kind kind, void *value)
 {
     switch (kind) {
     case FIELD_U64:
-        return decode_u64(object, value);
+        return read_head(reader, OBJECT_NUMBER, value);
     case FIELD_STR:
-        if (object->type != MSGPACK_OBJECT_STR)
-            return -EBADMSG;
-        *(struct slice *)value = slice_of(object->via.str.ptr, object->via.str.size);
-        return 0;
+        return read_bytes(reader, OBJECT_STR, value);
     case FIELD_BIN:
-        if (object->type != MSGPACK_OBJECT_BIN)
-            return -EBADMSG;
-        *(struct slice *)value = slice_of(object->via.bin.ptr, object->via.bin.size);
-        return 0;
+        return read_bytes(reader, OBJECT_BIN, value);
     case FIELD_NUMBER:
-        return decode_number(object, value);
+        return read_number(reader, value);
     case FIELD_U64S:
-        return decode_u64s(zone, object, value);
+        return read_list(reader, value);
     }
     return -EBADMSG;
 }
 
-static int decode_frame(struct frame_reader *reader, const msgpack_object *object,
-                        struct frame *frame)
-{
-    const struct frame_descriptor *descriptor;
-    const msgpack_object *elements;
-    uint64_t type;
-
-    if (object->type != MSGPACK_OBJECT_ARRAY || object->via.array.size == 0)
-        return -EBADMSG;
-    elements = object->via.array.ptr;
-    if (decode_u64(&elements[0], &type) < 0)
-        return -EBADMSG;
-    descriptor = frame_find(type);
-    if (descriptor == NULL || object->via.array.size != descriptor->field_count + 1)
-        return -EBADMSG;
-    frame->type = (enum frame_type)type;
-    for (size_t i = 0; i < descriptor->field_count; i++)
-        if (decode_field(reader->zone, &elements[i + 1], descriptor->fields[i].kind,
-                         field_at(frame, &descriptor->fields[i])) < 0)
-            return -EBADMSG;
-    return 0;
-}
-
-/* ---- what headers claim ---- */
-
-/* By the tag of an object: how many bytes of length follow it, how many bytes of a number. Tags
-   that no frame has are not here. */
-static const struct form {
-    unsigned char first, last;
-    unsigned char in_tag; /* the bits of the tag that are the length */
-    unsigned char length_bytes, number_bytes;
-    bool is_array;
-} forms[] = {
-    {0x00, 0x7f, 0, 0, 0, false}, {0x90, 0x9f, 0x0f, 0, 0, true}, {0xa0, 0xbf, 0x1f, 0, 0, false},
-    {0xc4, 0xc4, 0, 1, 0, false}, {0xc5, 0xc5, 0, 2, 0, false},   {0xc6, 0xc6, 0, 4, 0, false},
-    {0xcc, 0xcc, 0, 0, 1, false}, {0xcd, 0xcd, 0, 0, 2, false},   {0xce, 0xce, 0, 0, 4, false},
-    {0xcf, 0xcf, 0, 0, 8, false}, {0xd9, 0xd9, 0, 1, 0, false},   {0xda, 0xda, 0, 2, 0, false},
-    {0xdb, 0xdb, 0, 4, 0, false}, {0xdc, 0xdc, 0, 2, 0, true},    {0xdd, 0xdd, 0, 4, 0, true},
-};
-
-static const struct form *form_of(unsigned char tag)
-{
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
-        if (tag >= forms[i].first && tag <= forms[i].last)
-            return &forms[i];
-    return NULL;
-}
-
-/* Moves over one object, of an array over its header only: *inside more objects follow. Returns
-   false when the bytes are not there, or it is none that a frame has. */
-static bool skip_object(const unsigned char **at, const unsigned char *end, size_t *inside)
-{
-    const struct form *form = form_of(**at);
-    size_t length;
-
-    *inside = 0;
-    if (form == NULL || (size_t)(end - *at) < 1u + form->length_bytes)
-        return false;
-    length = *(*at)++ & form->in_tag;
-    for (int i = 0; i < form->length_bytes; i++)
-        length = length << 8 | *(*at)++;
-    if (form->is_array)
-        *inside = length;
-    else if (length + form->number_bytes <= (size_t)(end - *at))
-        *at += length + form->number_bytes;
-    else
-        return false;
-    return true;
-}
-
-/*
- * Whether the next object is whole, as far as its headers say. msgpack takes memory for what the
- * header of an array claims before it looks for it: a few bytes could claim 100 GB.
- */
-static bool claims_are_met(struct slice rest)
-{
-    const unsigned char *at = (const unsigned char *)rest.data, *end = at + rest.length;
-    size_t objects = 1, inside;
-
-    for (; objects > 0; objects += inside - 1)
-        if (objects > (size_t)(end - at) || !skip_object(&at, end, &inside))
-            return false;
-    return true;
-}
-
 int frame_reader_next(struct frame_reader *reader, struct frame *frame)
 {
-    msgpack_object object;
-    msgpack_unpack_return result;
+    const struct frame_descriptor *descriptor;
+    uint64_t count, type;
 
     if (reader->at >= reader->entry.length)
         return 0;
-    if (!claims_are_met(frame_reader_rest(reader)))
+    if (read_head(reader, OBJECT_ARRAY, &count) < 0 || read_head(reader, OBJECT_NUMBER, &type) < 0)
         return -EBADMSG;
-    msgpack_zone_clear(reader->zone);
-    result = msgpack_unpack(reader->entry.data, reader->entry.length, &reader->at, reader->zone,
-                            &object);
-    if (result != MSGPACK_UNPACK_SUCCESS && result != MSGPACK_UNPACK_EXTRA_BYTES)
+    descriptor = frame_find(type);
+    if (descriptor == NULL || count != descriptor->field_count + 1)
         return -EBADMSG;
-    return decode_frame(reader, &object, frame) < 0 ? -EBADMSG : 1;
-}
-
-struct slice frame_reader_rest(const struct frame_reader *reader)
-{
-    return slice_of(reader->entry.data + reader->at, reader->entry.length - reader->at);
+    frame->type = (enum frame_type)type;
+    for (size_t i = 0; i < descriptor->field_count; i++)
+        if (read_field(reader, descriptor->fields[i].kind,
+                       field_at(frame, &descriptor->fields[i])) < 0)
+            return -EBADMSG;
+    return 1;
 }

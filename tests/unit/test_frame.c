@@ -386,6 +386,7 @@ static void test_claims_cost_no_memory(void **state)
         {"\x92\xdd\x00\x10\x00\x00\xdd\x00\x10\x00\x00\x01", 12},     /* one in another */
         {"\x92\xcd\x01\x2c\xdf\x00\x10\x00\x00\x01\x01", 11},         /* a map */
         {"\x92\xcd\x01\x2c\xdd\xff\xff\xff\xff\x01\x01\x01\x01", 13}, /* 96 GB, a field */
+        {"\x95\xcc\xe1\xdd\xff\xff\xff\xff\x01\x01", 10}, /* MESSAGE_STATUS: 32 GB, its list */
     };
 
     (void)state;
