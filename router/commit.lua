@@ -31,8 +31,9 @@ local operations = {
     [13] = function(e) call('XADD', KEYS[e[2]], '*', 'g', e[3], 'n', e[4], 'f', ARGV[7 + e[5]]) end,
     [20] = function(e) call('XADD', KEYS[e[2]], 'MAXLEN', '~', unpack(e, 3)) end,
     [21] = function(e)
-        call('ZADD', KEYS[e[2]], e[3], e[4])
-        call('ZREMRANGEBYRANK', KEYS[e[2]], '0', tostring(-1 - tonumber(e[5])))
+        if call('ZADD', KEYS[e[2]], e[3], e[4]) == 1 then -- a new member
+            call('ZREMRANGEBYRANK', KEYS[e[2]], '0', tostring(-1 - tonumber(e[5])))
+        end
     end,
     [22] = function(e)
         e[#e] = ARGV[7 + e[#e]]
@@ -50,12 +51,20 @@ for i = 1, #effects do
     end
 end
 
-local failed = 0
-for i = 1, #effects do
-    local effect = effects[i]
-    local ok, problem = pcall(operations[effect[1]], effect)
+-- One that fails does not keep those behind it from being tried.
+local failed, at = 0, 1
+local function go_on()
+    while at <= #effects do
+        local effect = effects[at]
+        operations[effect[1]](effect)
+        at = at + 1
+    end
+end
+while at <= #effects do
+    local ok, problem = pcall(go_on)
     if not ok then
-        failed = failed + 1
+        local effect = effects[at]
+        at, failed = at + 1, failed + 1
         if type(problem) == 'table' then problem = problem.err end
         redis.pcall('XADD', dead, 'MAXLEN', '~', '1000', '*', 'what', 'effect', 'key', KEYS[effect[2]],
                     'opcode', tostring(effect[1]), 'problem', tostring(problem))
