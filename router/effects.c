@@ -202,13 +202,13 @@ void effects_attach(struct effects *effects, struct slice text)
     msgpack_pack_uint32(&packer, (uint32_t)effects->attachments.count);
 }
 
-static bool says_something(const struct effects_field *field)
+static bool says_something(const struct record_field *field)
 {
     return field->text.length > 0 || field->number > 0;
 }
 
 void effects_entry(struct effects *effects, uint32_t key, struct number id,
-                   const struct effects_field *fields, size_t count, struct slice body)
+                   const struct record_field *fields, size_t count, struct slice body)
 {
     size_t said = 0;
 
@@ -227,6 +227,19 @@ void effects_entry(struct effects *effects, uint32_t key, struct number id,
     }
     effects_text(effects, slice_text("body"));
     effects_attach(effects, body);
+}
+
+void effects_record(struct effects *effects, uint32_t key, struct number id, const char *field,
+                    const struct record_field *fields, size_t count)
+{
+    struct record_writer record = {0};
+
+    record_write(&record, fields, count);
+    effects_open(effects, EFFECT_XADD_LONG, key, 3);
+    effects_number(effects, id);
+    effects_text(effects, slice_text(field));
+    effects_attach(effects, buffer_slice(&record.text));
+    record_writer_finish(&record);
 }
 
 void effects_hset(struct effects *effects, uint32_t key, struct slice field, struct slice value)

@@ -9,6 +9,7 @@
 #include "common/buffer.h"
 #include "common/keys.h"
 #include "common/number.h"
+#include "common/record.h"
 
 #include <stdint.h>
 
@@ -55,18 +56,16 @@ void effects_number(struct effects *, struct number);
 /* A long text: it travels beside the list. Only where the opcode takes an attachment. */
 void effects_attach(struct effects *, struct slice);
 
-/* A field of an entry: a text, or a number in its digits. */
-struct effects_field {
-    const char *name;
-    struct slice text;
-    uint64_t number;
-};
 /*
  * An entry with those of the fields that say something (a text that is not empty, a number that is
  * not zero; what is absent reads as empty and 0), and body as the last of them.
  */
 void effects_entry(struct effects *, uint32_t key, struct number id,
-                   const struct effects_field *fields, size_t count, struct slice body);
+                   const struct record_field *fields, size_t count, struct slice body);
+
+/* An entry with one field, whose value is one record (common/record.h). */
+void effects_record(struct effects *, uint32_t key, struct number id, const char *field,
+                    const struct record_field *fields, size_t count);
 
 /* Shorthand for one pair. */
 void effects_hset(struct effects *, uint32_t key, struct slice field, struct slice value);

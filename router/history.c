@@ -139,7 +139,7 @@ static void write_message(struct engine *engine, const struct history *history,
     char author[64];
     const int length = snprintf(author, sizeof(author), "%" PRIu64 " %" PRIu64, gateway->bits,
                                 publish->echo ? 0 : publish->connection);
-    const struct effects_field fields[] = {
+    const struct record_field fields[] = {
         {"from", publish->from, 0},
         {"id", publish->id, 0},
         {"author", slice_of(author, (size_t)length), 0},

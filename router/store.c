@@ -1,6 +1,6 @@
 /*
- * Entries of mailboxes in Redis: readable fields, one entry a message; and how many there are. See
- * mailbox.h.
+ * Entries of mailboxes in Redis: one a message, a record in its only field; and how many there are.
+ * See mailbox.h.
  */
 #include "router/mailbox.h"
 
@@ -11,23 +11,24 @@
 
 void store_message(struct engine *engine, struct user *user, struct message *message)
 {
-    const struct effects_field fields[] = {
+    const struct record_field fields[] = {
         {"from", message->from, 0},
         {"chat", message->chat, 0},
         {"id", message->id, 0},
         {"message", {0}, message->in_chat},
-        {"sent_at", {0}, message->sent_at_ms},
+        {"at", {0}, message->sent_at_ms},
         {"expires", {0}, message->expires_ms},
         {"policy", {0}, message->policy},
         {"protocol", {0}, message->protocol},
         {"content", {0}, message->content},
         {"metadata", message->metadata, 0},
         {"priority", {0}, message->priority},
+        {"body", message->body, 0},
     };
 
     assert(number_compare(message->number, user->mailbox_last) > 0);
-    effects_entry(engine->effects, user_mailbox_key(engine, user), message->number, fields,
-                  sizeof(fields) / sizeof(fields[0]), message->body);
+    effects_record(engine->effects, user_mailbox_key(engine, user), message->number, "message",
+                   fields, sizeof(fields) / sizeof(fields[0]));
     message->stored = true;
     user->mailbox_last = message->number;
     user->stored_since_asked = true;
@@ -91,26 +92,25 @@ bool store_full(const struct engine *engine, const struct user *user)
            user->mailbox_bytes >= engine->limits.mailbox_bytes;
 }
 
-static uint64_t u64_of(const struct engine_page_entry *entry, const char *name)
-{
-    return load_u64(load_entry_field(entry, name));
-}
-
 struct message *store_read(const struct engine_page_entry *entry)
 {
-    struct message *message =
-        message_new(load_entry_field(entry, "from"), load_entry_field(entry, "chat"),
-                    load_entry_field(entry, "id"), load_entry_field(entry, "body"),
-                    load_entry_field(entry, "metadata"));
+    struct record_reader record;
+    struct message *message;
 
+    record_reader_start(&record, load_entry_field(entry, "message"));
+    if (record_next(&record) != 1)
+        record.count = 0;
+    message = message_new(record_text(&record, "from"), record_text(&record, "chat"),
+                          record_text(&record, "id"), record_text(&record, "body"),
+                          record_text(&record, "metadata"));
     message->number = entry->number;
-    message->in_chat = u64_of(entry, "message");
-    message->sent_at_ms = u64_of(entry, "sent_at");
-    message->expires_ms = u64_of(entry, "expires");
-    message->policy = u64_of(entry, "policy");
-    message->priority = u64_of(entry, "priority") != 0;
-    message->protocol = u64_of(entry, "protocol");
-    message->content = u64_of(entry, "content");
+    message->in_chat = record_number(&record, "message");
+    message->sent_at_ms = record_number(&record, "at");
+    message->expires_ms = record_number(&record, "expires");
+    message->policy = record_number(&record, "policy");
+    message->priority = record_number(&record, "priority") != 0;
+    message->protocol = record_number(&record, "protocol");
+    message->content = record_number(&record, "content");
     message->stored = true;
     return message;
 }

@@ -13,7 +13,7 @@ import re
 import time
 
 from frames import Unreadable, read_frames
-from records import items
+from records import fields_of, items
 from resp import Redis
 
 INDEX_BITS = 20
@@ -330,7 +330,7 @@ def mailboxes_are_counted(snapshot):
         for user in set(p.keys["mailbox"]) | set(p.keys["user"]):
             record = p.keys["user"].get(user, {})
             entries = p.keys["mailbox"].get(user, [])
-            size = sum(_message_size(pairs(fields)) for _, fields in entries)
+            size = sum(_message_size(fields_of(entry)) for entry in entries)
             told = int(record.get(b"mailbox", 0)), int(record.get(b"mailbox_bytes", 0))
             if told != (len(entries), size):
                 yield (f"{p.index}: the record of {user.decode()} tells {told[0]} messages of "
@@ -576,8 +576,8 @@ def connections_are(expected):
 
 def waiting_in_mailboxes(snapshot, pattern):
     """What waits: user -> [what the pattern finds in the bodies]"""
-    return {user.decode(): [found[1].decode() for _, fields in entries
-                            if (found := re.search(pattern, pairs(fields).get(b"body", b"")))]
+    return {user.decode(): [found[1].decode() for entry in entries
+                            if (found := re.search(pattern, fields_of(entry).get(b"body", b"")))]
             for p in snapshot.all() for user, entries in p.keys["mailbox"].items()}
 
 

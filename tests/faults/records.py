@@ -5,6 +5,11 @@ import re
 _FIELD = re.compile(rb" ?([a-z]+) (\d+):")
 
 
+def fields_of(entry):
+    """{field: value} of an entry whose only field is one record, as those of mailboxes are."""
+    return items([(entry[0], (b"1", entry[1][1]))])[0][1]
+
+
 def items(entries):
     """(number, {field: value}) of each item of these entries of a stream, all of them bytes."""
     found = []

@@ -46,7 +46,7 @@ def out(*commits, extra=b""):
 
 
 def message(id=b"9-1048577"):
-    return [id, [b"from", b"alice", b"id", b"m1", b"body", b"hello", b"metadata", b""]]
+    return [id, [b"message", b"from 5:alice id 2:m1 body 5:hello\n"]]
 
 
 DIALOG = b"ann\nbob"
@@ -244,7 +244,7 @@ def test_the_program_reads_a_real_redis(tmp_path):
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
-    redis("XADD", prefix + "mailbox:carol%20ann", "9-1048577", "from", "alice", "body", "hello")
+    redis("XADD", prefix + "mailbox:carol%20ann", "9-1048577", "message", "from 5:alice body 5:hello\n")
     redis("SET", prefix + "surprise", "1")
     redis("HSET", prefix + "conns:" + DEAD.decode(), "5", "3 0 0 bob")
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -872,6 +872,12 @@ const struct model_score *model_store_scores(const struct model_store *store, co
 
 struct slice model_entry_field(const struct engine_page_entry *entry, const char *name)
 {
+    struct record_reader record;
+
+    if (entry->field_count == 1 && slice_is(entry->fields[0].name, "message")) {
+        record_reader_start(&record, entry->fields[0].value);
+        return record_next(&record) == 1 ? record_text(&record, name) : (struct slice){0};
+    }
     for (size_t i = 0; i < entry->field_count; i++)
         if (slice_is(entry->fields[i].name, name))
             return entry->fields[i].value;

@@ -71,6 +71,7 @@ struct model_score {
 };
 const struct model_score *model_store_scores(const struct model_store *, const char *what,
                                              struct slice name, size_t *count);
+/* Of an entry whose only field is a record, a field of that. */
 struct slice model_entry_field(const struct engine_page_entry *, const char *name);
 /* Calls visit for each key, without the partition's prefix ("out:g1"). */
 void model_store_each_key(const struct model_store *, void (*visit)(void *arg, const char *key),
