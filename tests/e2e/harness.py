@@ -21,7 +21,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from client import Client
+from client import Client, Refused
 from waiting import BUILD, PATIENCE, SLOWNESS, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -228,6 +228,13 @@ class Auth(Process):
         assert status == 200, (status, answer)
         return answer
 
+    def guess_in_vain(self, user):
+        """Wrong passwords, until the next one has to wait for some seconds."""
+        def must_wait():
+            status, answer = self.post("/login", {"username": user, "password": "a wrong one"})
+            return status == 429 and answer["error"]["retry_after_ms"] > 2000
+        wait_until(must_wait, f"no more tries for {user}")
+
     def logout(self, login):
         """Ends what a login began: its token and its refresh token."""
         status, answer = self.post("/logout", {"refresh_token": login["refresh_token"]},
@@ -267,6 +274,16 @@ class Gateway(Process):
         if self._environment.get("TRUNKLINE_PROXY_PROTOCOL") == "on":
             return http_through_proxy(self.address, path)
         return http("GET", f"http://{self.address}{path}")
+
+    def knows_keys(self):
+        """Of auth: a token of nobody's is refused for itself, not for want of keys (503)."""
+        nobodys = ".".join(base64url(part) for part in (
+            b'{"alg":"RS256","kid":"of-nobody"}', b'{"sub":"nobody"}', b"signed"))
+        try:
+            Client(f"ws://{self.address}/ws?token={nobodys}").abandon()
+        except Refused as refusal:
+            return refusal.status == 401
+        raise AssertionError("a token of nobody's was accepted")
 
     def reload(self):
         self._process.send_signal(signal.SIGHUP)
@@ -320,6 +337,9 @@ class Stack:
         for process in self.processes:
             wait_until(lambda: process.is_ready() or not process.is_alive(),
                        f"{process.name} is ready")
+        for gateway in self.gateways if self.auth else ():
+            wait_until(lambda: gateway.knows_keys() or not gateway.is_alive(),
+                       f"{gateway.name} knows the keys of auth")
         self.check()
 
     def check(self):

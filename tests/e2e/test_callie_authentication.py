@@ -8,6 +8,7 @@ import pytest
 from callie import callie
 from client import Refused
 from harness import sign_token
+from waiting import SLOWNESS
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,9 @@ def test_nothing_is_done_before(stack):
                client.say("BROADCAST", "no")[0],
                client.send_payload("SERVER", "CMD", {"command": "LIST_USERS", "parameters": {}})):
         assert code_of(client, id) == "AUTH_FAILED"
+    witness = callie(stack, stack.users("witness")[0])
     other.say("BROADCAST", "not for strangers")
+    witness.message("not for strangers")
     assert stack.redis.command("KEYS", f"*user:{alice}*") == []
     auth(client, stack.token(alice))
     client.system("AUTH_OK")
@@ -128,7 +131,7 @@ def test_another_users_token_does_not_make_it_his(stack):
 
 
 def test_no_token_in_time_is_told_and_closed(new_stack):
-    stack = new_stack(auth=False, gateways=1, unidentified_ms=1500)
+    stack = new_stack(auth=False, gateways=1, unidentified_ms=int(1500 * SLOWNESS))
     client = callie(stack, "alice", token=False)
     client.send_text("nonsense")
     client.system("INVALID_PAYLOAD")
@@ -137,7 +140,7 @@ def test_no_token_in_time_is_told_and_closed(new_stack):
 
 
 def test_who_has_authenticated_stays(new_stack):
-    stack = new_stack(auth=False, gateways=1, unidentified_ms=1000)
+    stack = new_stack(auth=False, gateways=1, unidentified_ms=int(2000 * SLOWNESS))
     client, stranger = callie(stack, "alice", token=False), callie(stack, "bob", token=False)
     auth(client, stack.token("alice"))
     client.system("AUTH_OK")
@@ -159,7 +162,7 @@ def test_so_many_may_be_unknown_at_once(new_stack):
 
 def test_at_its_end_a_token_is_told_and_closes(stack):
     user, = stack.users("alice")
-    stack._tokens[user] = sign_token(stack.secret, sub=user, exp=int(time.time()) + 3)
+    stack._tokens[user] = sign_token(stack.secret, sub=user, exp=int(time.time()) + 5)
     client = callie(stack, user)
     client.system("AUTH_FAILED")
     assert client.await_close() == 4401
@@ -168,7 +171,7 @@ def test_at_its_end_a_token_is_told_and_closes(stack):
 def test_a_later_token_extends_it(stack):
     user, = stack.users("alice")
     begin = int(time.time())
-    first = sign_token(stack.secret, sub=user, exp=begin + 3)
+    first = sign_token(stack.secret, sub=user, exp=begin + 5)
     stack._tokens[user] = first
     client = callie(stack, user)
     short = callie(stack, user)

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from callie import callie
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_messages_over_a_killed_router(stack):
             stack.add_router()
         sent.append(alice.say("bob", f"{n}")[1])
     alice.say("bob", "end")
-    bob.message("end", timeout=40)
+    bob.message("end", timeout=3 * PATIENCE)
     assert [m["content"]["messageID"] for m in bob.messages()][:-1] == sent
 
 
@@ -60,4 +60,4 @@ def test_a_killed_gateway_of_the_receiver(stack):
     bob.await_close()
     assert not alice.systems("UNAVAILABLE")
     wait_until(lambda: all(came or told for came, told in fates(alice, bob, ids).values()),
-               "all are accounted for", timeout=40)
+               "all are accounted for", timeout=3 * PATIENCE)

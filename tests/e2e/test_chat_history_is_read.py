@@ -160,6 +160,7 @@ def test_many_long_chats_come_without_their_last_messages(stack):
     alice, *others = stack.users("alice", *[f"peer{number}" for number in range(12)])
     client = Chat(stack, alice)
     for other in others:
+        a_little_later(stack)
         client.new(other, "x" * 50000)
     client.await_event(12)
     chats = client.ask("getChats")

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 _ids = itertools.count(1)
 
@@ -78,8 +78,9 @@ def short_leases(new_stack):
     stack = new_stack(auth=False, lease_ms=1000, renew_ms=200, heartbeat_ms=200,
                       gateway_death_ms=2000)
     yield stack
-    run = subprocess.run([INSPECT, "--redis", stack.redis.url, "--patience", "15"],
-                         capture_output=True, text=True, check=False, timeout=60)
+    run = subprocess.run([INSPECT, "--redis", stack.redis.url,
+                          "--patience", str(PATIENCE)],
+                         capture_output=True, text=True, check=False, timeout=4 * PATIENCE)
     assert run.stdout + run.stderr == ""
 
 

@@ -230,7 +230,7 @@ def test_offsets_count_anew_in_an_emptied_redis(new_stack):
     assert reader.await_close() == 1012
     stack.await_ready()
     sender = stack.connect("publisher")
-    sender.broadcast(topic, "new")
+    wait_until(lambda: sender.broadcast(topic, "new")["type"] == "Ack", "it is published")
     again = stack.connect("reader")
     told = follow(again, [topic], since=place)[topic]
     assert told["epoch"] > place["epoch"] and not told["recovered"]

@@ -83,7 +83,7 @@ def test_the_token_may_stand_in_the_url(closed_stack):
 
 def test_a_connection_ends_with_its_token(closed_stack):
     alice, = closed_stack.users("alice")
-    token = sign_token(closed_stack.secret, sub=alice, exp=int(time.time()) + 2)
+    token = sign_token(closed_stack.secret, sub=alice, exp=int(time.time()) + 4)
     client = Messenger(closed_stack, alice, token=token, settled=False)
     assert client.await_close() == 4401
 

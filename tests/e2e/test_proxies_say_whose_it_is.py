@@ -38,7 +38,7 @@ def files(authority, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def proxied(module_stack, files):
-    return module_stack(auth=False, gateways=1, proxy_protocol="on", head_timeout_ms=1000, log="text:debug", **files)
+    return module_stack(auth=False, gateways=1, proxy_protocol="on", log="text:debug", **files)
 
 
 def is_logged(stack, address):
@@ -88,8 +88,9 @@ def test_without_a_right_header_it_is_closed(proxied, header):
     assert (status, text) == (0, "")
 
 
-def test_a_header_that_does_not_end_is_not_waited_for(proxied):
-    host, port = proxied.gateways[0].address.split(":")
+def test_a_header_that_does_not_end_is_not_waited_for(new_stack):
+    stack = new_stack(auth=False, gateways=1, proxy_protocol="on", head_timeout_ms=1000)
+    host, port = stack.gateways[0].address.split(":")
     for begin in (b"", b"PRO", SIGNATURE, SIGNATURE + b"\x21\x11\0\x0c"):
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
             connection.sendall(begin)

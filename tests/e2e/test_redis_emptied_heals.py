@@ -1,6 +1,6 @@
 """FLUSHALL takes all that was stored; what lives announces itself again, and goes on."""
 
-from client import Closed
+from client import Closed, Refused
 from waiting import wait_until
 
 
@@ -10,11 +10,18 @@ def test_connections_go_on(new_stack):
     sender, receiver = stack.connect(alice), stack.connect(bob, gateway=1)
     stack.token(carol)
     sender.direct(bob, "before")
+    receiver.take("DirectMessage")
     stack.redis.command("FLUSHALL")
 
-    # Nothing is promised until it has healed; from then on everything is.
-    wait_until(lambda: receiver.connection_id in delivered_to(sender.direct(bob, "healing")),
-               "bob is found again")
+    # Nothing is promised until it has healed, an answer neither; from then on everything is.
+    tries = set()
+
+    def is_found():
+        tries.add(sender.send_direct(bob, "healing"))
+        return any(receiver.connection_id in delivered_to(message)
+                   for message in list(sender.arrived) if message.get("id") in tries)
+
+    wait_until(is_found, "bob is found again")
     for n in range(100):
         assert delivered_to(sender.direct(bob, n)) == [receiver.connection_id]
     wait_until(lambda: receiver.of_type("DirectMessage")[-1]["payload"] == 99, "all arrived")
@@ -41,16 +48,26 @@ def test_subscribers_come_back(new_stack):
     wait_until(lambda: len(stack.redis.command("KEYS", "trunkline:*:state")) == 16,
                "every partition is back")
 
-    def hears():
-        nonlocal reader
+    subscribed = True
+
+    def subscribe():
+        """As one who was sent away; the service may be away for a moment, too."""
+        nonlocal reader, subscribed
         if reader.close_code:
             assert reader.close_code == 1012
-            try:
-                reader = stack.connect("reader", gateway=1)
-                reader.subscribe("topic.a", "topic.*")
-            except Closed:
-                return False
-        publisher.broadcast("topic.a", "x")
+            subscribed = False
+            reader = stack.connect("reader", gateway=1, settled=False)
+        if not subscribed:
+            answer = reader.answer(reader.send("Subscribe", {"topics": ["topic.a", "topic.*"]}))
+            assert answer["type"] == "Ack" or answer["data"]["code"] == 503, answer
+            subscribed = answer["type"] == "Ack"
+
+    def hears():
+        try:
+            subscribe()
+        except (Closed, Refused):
+            return False
+        publisher.send_broadcast("topic.a", "x")
         return reader.of_type("Broadcast")
 
     wait_until(hears, "the subscriber gets its topic")

@@ -133,7 +133,7 @@ def test_the_browser_s_way(closed_stack):
 
 def test_a_connection_ends_with_its_token(open_stack):
     user, = open_stack.users("alice")
-    token = sign_token(open_stack.secret, sub=user, exp=int(time.time()) + 2)
+    token = sign_token(open_stack.secret, sub=user, exp=int(time.time()) + 4)
     assert Roommate(open_stack, user, token=token).await_close() == 4401
 
 

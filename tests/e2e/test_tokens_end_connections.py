@@ -45,7 +45,7 @@ def test_expiry_is_announced_and_closes(stack, alice):
 
 
 def test_auth_replaces_the_token_in_place(stack, alice):
-    longer, short = stack.auth.login(alice)["token"], stack.auth.login(alice, ttl=4)["token"]
+    longer, short = stack.auth.login(alice)["token"], stack.auth.login(alice, ttl=8)["token"]
     renewed, clock = connect(stack, short), connect(stack, short)
     renewed.take("AuthStatus")
     renewed.send("Auth", {"token": longer}, id="new")

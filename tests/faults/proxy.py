@@ -2,7 +2,8 @@
 """
 Stands between processes and Redis and does to them what networks do. One link (port) for each
 process; commands come on standard input, one JSON object a line: {"link": "router-1", "fault":
-"hold", "seconds": 1.5}. Ends with its standard input.
+"hold", "seconds": 1.5}. With "tell": true it says {"armed": "hold"} when it has heard it. Ends with
+its standard input.
 
     proxy.py --upstream 127.0.0.1:6379 --link router-1=20001 --link gateway-1=20002
 
@@ -176,6 +177,8 @@ async def read_commands(links):
     while line := await lines.readline():
         command = json.loads(line)
         links[command["link"]].arm(command["fault"], command.get("seconds", 1.0))
+        if command.get("tell"):
+            print(json.dumps({"armed": command["fault"]}), flush=True)
 
 
 async def serve(upstream, ports):

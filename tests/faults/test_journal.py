@@ -4,12 +4,14 @@ import asyncio
 import json
 import socket
 import struct
+import time
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.legacy.server import serve
 
 from journal import Client, Recorder
+from waiting import PATIENCE
 
 MESSAGES = 20  # few enough for the receive window
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST
@@ -48,11 +50,10 @@ class Server:
 
 
 async def until(condition):
-    for _ in range(500):
-        if condition():
-            return
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s"
         await asyncio.sleep(0.01)
-    raise AssertionError("not within 5 s")
 
 
 async def scenario(end):
