@@ -128,8 +128,9 @@ class Client:
         while self._socket and time.monotonic() < deadline:
             self.leave("abort")
             await asyncio.sleep(0.01)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        while not self._task.done():  # a cancel can be lost: before Python 3.12 connect forgets it
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=0.1)
 
     def is_settled(self):
         """Where it should be, with nothing unanswered."""

@@ -83,6 +83,37 @@ async def scenario(end):
     return recorder.events
 
 
+class StubbornClient(Client):
+    """Before Python 3.12 a cancel that meets the success of wait_for, and so of connect, is lost."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.connecting = asyncio.Event()
+
+    async def _connect(self):
+        self.connecting.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return await super()._connect()
+
+
+async def stop_while_connecting():
+    server = Server()
+    server.may_send.set()
+    server.may_reset.set()
+    async with serve(server, "127.0.0.1", 0, compression=None) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        client = StubbornClient(Recorder(), "b", "b", "token", [f"127.0.0.1:{port}"], seed=1)
+        client.start()
+        await client.connecting.wait()
+        await asyncio.wait_for(client.stop(), 10)
+
+
+def test_a_client_that_was_just_connecting_is_stopped():
+    asyncio.run(stop_while_connecting())
+
+
 @pytest.mark.parametrize("end", ["reset while it writes", "abort"])
 def test_what_tcp_took_is_in_the_journal(end):
     events = asyncio.run(scenario(end))
