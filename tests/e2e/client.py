@@ -135,6 +135,12 @@ class Client:
             self.texts = [text for _, text in kept]
             self._untaken = [message for message in self._untaken if not where(message)]
 
+    def text(self, number, timeout=PATIENCE):
+        """What came as this one, counted from 0, as it was written; None if it does not come."""
+        def arrived():
+            return len(self.texts) > number
+        return self.texts[number] if self._await(arrived, timeout) else None
+
     def of_type(self, kind):
         """The data of all messages of this type that have come, in order, taken or not."""
         return [message["data"] for message in list(self.arrived) if message["type"] == kind]
@@ -232,6 +238,15 @@ class Client:
         self.send("Ping", {"timestamp": timestamp}, id=None)
         self.take_where(lambda message: message["type"] == "Pong"
                         and message["data"] == {"timestamp": timestamp}, "Pong")
+
+    def round_trip(self):
+        """What was sent to the client before has arrived, of any protocol."""
+        async def beat():
+            await (await self._socket.ping())
+        try:
+            _run(beat())
+        except ConnectionClosed:
+            pass  # close_code says it
 
     def settle(self):
         """
