@@ -2,7 +2,8 @@
  * Questions to Redis that routers stay out of: read-only scripts on the keys of one partition
  * (messages of a chat, a user's chats, members), asked for a session or for somebody else. A script
  * is embedded, begins with "#!lua flags=no-writes", and has all its keys declared; it is what
- * judges whether the asker may see what he asks for.
+ * judges whether the asker may see what he asks for. So many at once as settings.queries says are
+ * Redis' to answer, the others wait for their turn.
  */
 #ifndef GATEWAY_QUERY_H
 #define GATEWAY_QUERY_H
@@ -33,8 +34,8 @@ struct query {
 
 /*
  * The answer: later, never inside query_ask. reply is NULL when there is none: Redis is away, has
- * refused the script (logged), or has not answered within 5 s; otherwise it is no error, and valid
- * during the call.
+ * refused the script (logged), or has not answered within 5 s of the asking; otherwise it is no
+ * error, and valid during the call.
  */
 typedef void query_session_fn(struct session *, uint64_t request, const struct bus_reply *reply);
 typedef void query_fn(void *arg, uint64_t request, const struct bus_reply *reply);
@@ -47,7 +48,7 @@ void queries_destroy(struct queries **);
 /*
  * Asks for a session; answer is not called when it is gone (or closing). request is passed through.
  * Returns 0, -EBUSY when it has QUERIES_OPEN_MAX open or all sessions together too many, -ENOTCONN
- * while Redis is away.
+ * while Redis is away. What it costs is for the protocol to charge (LIMIT_READ).
  */
 int query_ask(struct queries *, const struct query *, struct session *, uint64_t request,
               query_session_fn *answer) __attribute__((warn_unused_result));

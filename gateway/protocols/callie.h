@@ -103,7 +103,8 @@ bool callie_has_credit(const struct callie_payload *, const uint32_t *partitions
 
 /* ---- callie_commands.c ---- */
 bool callie_check_command(struct callie_payload *);
-/* What one to SERVER is charged as: those that reach into others' lists of chats are dearer. */
+/* What one to SERVER is charged as: those that reach into others' lists of chats are dearer, and
+ * those that ask Redis. */
 enum limit callie_limit_of_command(const struct callie_payload *);
 void callie_do_command(struct callie_payload *);
 /* The chat that an EDIT_MESSAGE or DELETE_MESSAGE speaks of is known, or it has none of his
@@ -143,6 +144,7 @@ struct callie_pending {
     bool waits;         /* ... or is asked to say so */
     struct slice payload_id, message_id, chat, text; /* owned */
     size_t bytes;
+    bool asked;                   /* Redis, once at least: that is what was admitted */
     bool truncated;               /* the list has had no room for more */
     struct buffer result;         /* of a list, as far as it has come */
     struct callie_groups *groups; /* of LIST_GROUPS */

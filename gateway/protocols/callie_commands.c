@@ -30,7 +30,7 @@ struct command {
     bool (*check)(struct call *, const struct command *);
     void (*run)(const struct call *, const struct command *);
     uint64_t detail; /* enum group_change or conversation_change */
-    bool dear;       /* it changes the lists of chats of others, who are not asked */
+    enum limit limit;
 };
 
 /* ---- parameters ---- */
@@ -414,19 +414,19 @@ static void get_status(const struct call *call, const struct command *command)
 /* ---- the table ---- */
 
 static const struct command commands[] = {
-    {"CREATE_GROUP", check_creation, create_group, GROUP_CREATE, true},
-    {"DELETE_GROUP", check_group, change_group, GROUP_DELETE, false},
-    {"JOIN_GROUP", check_group, change_group, GROUP_JOIN, false},
-    {"LEAVE_GROUP", check_group, change_group, GROUP_LEAVE, false},
-    {"ADD_MEMBER", check_group_and_user, change_group, GROUP_ADD, true},
-    {"REMOVE_MEMBER", check_group_and_user, change_group, GROUP_REMOVE, false},
-    {"LIST_GROUPS", check_nothing, list_groups, 0, false},
-    {"LIST_MEMBERS", check_group, list_members, 0, false},
-    {"LIST_USERS", check_nothing, list_users, 0, false},
-    {"DELETE_MESSAGE", check_message_change, change_sent, CONVERSATION_DELETE, false},
-    {"EDIT_MESSAGE", check_message_change, change_sent, CONVERSATION_EDIT, false},
-    {"SET_STATUS", check_status, set_status, 0, false},
-    {"GET_STATUS", check_status_question, get_status, 0, false},
+    {"CREATE_GROUP", check_creation, create_group, GROUP_CREATE, LIMIT_SUBSCRIBE},
+    {"DELETE_GROUP", check_group, change_group, GROUP_DELETE, LIMIT_MESSAGE},
+    {"JOIN_GROUP", check_group, change_group, GROUP_JOIN, LIMIT_MESSAGE},
+    {"LEAVE_GROUP", check_group, change_group, GROUP_LEAVE, LIMIT_MESSAGE},
+    {"ADD_MEMBER", check_group_and_user, change_group, GROUP_ADD, LIMIT_SUBSCRIBE},
+    {"REMOVE_MEMBER", check_group_and_user, change_group, GROUP_REMOVE, LIMIT_MESSAGE},
+    {"LIST_GROUPS", check_nothing, list_groups, 0, LIMIT_READ},
+    {"LIST_MEMBERS", check_group, list_members, 0, LIMIT_READ},
+    {"LIST_USERS", check_nothing, list_users, 0, LIMIT_MESSAGE},
+    {"DELETE_MESSAGE", check_message_change, change_sent, CONVERSATION_DELETE, LIMIT_READ},
+    {"EDIT_MESSAGE", check_message_change, change_sent, CONVERSATION_EDIT, LIMIT_READ},
+    {"SET_STATUS", check_status, set_status, 0, LIMIT_MESSAGE},
+    {"GET_STATUS", check_status_question, get_status, 0, LIMIT_READ},
 };
 
 static const struct command *find_command(const struct callie_payload *payload)
@@ -443,7 +443,7 @@ enum limit callie_limit_of_command(const struct callie_payload *payload)
 {
     const struct command *command = find_command(payload);
 
-    return command && command->dear ? LIMIT_SUBSCRIBE : LIMIT_MESSAGE;
+    return command ? command->limit : LIMIT_MESSAGE;
 }
 
 static void begin_call(struct call *call, struct callie_payload *payload)

@@ -56,7 +56,18 @@ static const struct deployment *deployment_of(const struct session *session)
     return &session->gateway->deployment;
 }
 
-/* About one key. Answers when it cannot be asked. */
+/* Answers when it cannot be asked. */
+static void ask_query(struct session *session, struct callie_pending *pending,
+                      const struct query *query, query_session_fn *answer)
+{
+    if (pending->asked)
+        admission_charge(session, LIMIT_READ, 1);
+    pending->asked = true;
+    if (query_ask(session->gateway->queries, query, session, pending->number, answer) != 0)
+        fail(session, pending);
+}
+
+/* About one key. */
 static void ask(struct session *session, struct callie_pending *pending, struct bus_script *script,
                 uint32_t partition, struct query_key key, const struct slice *arguments,
                 size_t argument_count, query_session_fn *answer)
@@ -68,8 +79,7 @@ static void ask(struct session *session, struct callie_pending *pending, struct 
                                 .arguments = arguments,
                                 .argument_count = argument_count};
 
-    if (query_ask(session->gateway->queries, &query, session, pending->number, answer) != 0)
-        fail(session, pending);
+    ask_query(session, pending, &query, answer);
 }
 
 /* Whose answer it is; NULL when it is wanted no more, or did not come (answered then). */
@@ -233,8 +243,7 @@ static void ask_names(struct session *session, struct callie_pending *pending)
         query.key_count++;
     }
     groups->asked = query.key_count;
-    if (query_ask(session->gateway->queries, &query, session, pending->number, on_names) != 0)
-        fail(session, pending);
+    ask_query(session, pending, &query, on_names);
 }
 
 static int by_partition(const void *a, const void *b)

@@ -163,6 +163,9 @@ static void ask_for(struct session *session, struct chat_open *open, struct bus_
 {
     int result;
 
+    if (open->asked)
+        admission_charge(session, LIMIT_READ, 1);
+    open->asked = true;
     open->answered = answered;
     result = ask(session, script, partition, words, open->number, on_answer);
     if (result != 0)

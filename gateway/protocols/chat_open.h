@@ -60,6 +60,7 @@ struct chat_open {
     uint64_t count;
     struct chat_walk *walk;
     bool waiting; /* to ask Redis */
+    bool asked;   /* once at least: that is what was admitted */
     void (*answered)(struct session *, struct chat_open *, const struct bus_reply *);
     char bytes[]; /* of the slices */
 };

@@ -350,6 +350,17 @@ static bool has_room(const struct realtime_request *request, const struct buffer
     return held == 0 || held + topics->length <= CHANGES_BYTES_MAX;
 }
 
+/* Each of them is read from Redis. */
+static bool admit_histories(const struct realtime_request *request, const struct names *names)
+{
+    uint64_t wait_ms = admission_take_own(request->session, LIMIT_READ, names->count);
+
+    if (wait_ms > 0)
+        realtime_retry_later(request->session, request->id, REALTIME_RATE_LIMITED,
+                             "too many histories are read", wait_ms);
+    return wait_ms == 0;
+}
+
 static void apply(const struct realtime_request *request, const struct names *names,
                   const struct follow *follow, const struct buffer *written, bool want)
 {
@@ -379,7 +390,8 @@ static void change_subscriptions(const struct realtime_request *request, bool wa
         log_debug("session %" PRIu64 ": this history cannot be followed", request->session->id);
     else if (!has_credit(request, &names, want) || !has_room(request, &written))
         realtime_unavailable(request);
-    else if (!want || check_count(request, &names))
+    else if (!want || (check_count(request, &names) &&
+                       (!follow.follows || admit_histories(request, &names))))
         apply(request, &names, &follow, &written, want);
     buffer_finish(&written);
     free(names.names);

@@ -3,7 +3,7 @@
 #include "gateway/session/session.h"
 
 /* What the connections of a user share. */
-enum { OF_USER, OF_SUBSCRIBE, OF_BROADCAST, OF_DIRECT, OF_CONNECT, SHARED };
+enum { OF_USER, OF_SUBSCRIBE, OF_BROADCAST, OF_DIRECT, OF_READ, OF_CONNECT, SHARED };
 
 _Static_assert(SHARED <= RATE_USER_BUCKETS, "a bucket each");
 
@@ -14,12 +14,13 @@ static const struct rate shared_rates[SHARED] = {
     [OF_SUBSCRIBE] = {.per_second = 10, .burst = 20},
     [OF_BROADCAST] = {.per_second = 50, .burst = 100},
     [OF_DIRECT] = {.per_second = 200, .burst = 400},
+    [OF_READ] = {.per_second = 50, .burst = 200},
     [OF_CONNECT] = {.per_second = 10, .burst = 100},
 };
 /* The bucket that a limit has beside those of all messages; SHARED: none. */
 static const int own_buckets[LIMITS] = {
     [LIMIT_MESSAGE] = SHARED,         [LIMIT_ACK] = SHARED,       [LIMIT_SUBSCRIBE] = OF_SUBSCRIBE,
-    [LIMIT_BROADCAST] = OF_BROADCAST, [LIMIT_DIRECT] = OF_DIRECT,
+    [LIMIT_BROADCAST] = OF_BROADCAST, [LIMIT_DIRECT] = OF_DIRECT, [LIMIT_READ] = OF_READ,
 };
 
 static uint64_t now_us(const struct gateway *gateway)
@@ -112,6 +113,31 @@ uint64_t admission_take_all(struct session *session, const size_t counts[LIMITS]
     else
         charge_all(&session->limits, counts, now);
     return wait_ms;
+}
+
+uint64_t admission_take_own(struct session *session, enum limit limit, size_t count)
+{
+    uint64_t now = now_us(session->gateway), wait_ms;
+    const struct rate *rate;
+    struct rate_bucket *bucket = own_bucket(&session->limits, limit, &rate);
+
+    if (!session->gateway->settings.rate_limits || bucket == NULL)
+        return 0;
+    wait_ms = rate_wait(bucket, rate, now);
+    if (wait_ms > 0)
+        gateway_count(GATEWAY_RATE_LIMITED, 1);
+    else
+        rate_charge(bucket, rate, count, now);
+    return wait_ms;
+}
+
+void admission_charge(struct session *session, enum limit limit, size_t count)
+{
+    const struct rate *rate;
+    struct rate_bucket *bucket = own_bucket(&session->limits, limit, &rate);
+
+    if (session->gateway->settings.rate_limits && bucket != NULL)
+        rate_charge(bucket, rate, count, now_us(session->gateway));
 }
 
 bool admission_connect(struct gateway *gateway, struct slice user)

@@ -12,7 +12,7 @@
 
 /* Buckets of each user that has sessions here, or had and whose buckets are not full yet:
  * reconnecting fills none. */
-#define RATE_USER_BUCKETS 5
+#define RATE_USER_BUCKETS 6
 struct rate_users;
 struct rate_user;
 struct rate_users *rate_users_create(void);

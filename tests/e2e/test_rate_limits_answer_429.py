@@ -2,6 +2,8 @@
 
 import pytest
 
+from callie import callie
+from chat import Chat
 from waiting import wait_until
 
 
@@ -72,3 +74,55 @@ def test_one_user_does_not_slow_another(stack):
     loud, soft = stack.connect(noisy), stack.connect(quiet)
     loud.send_at_once("Ping", ({"timestamp": n} for n in range(400)))
     assert soft.direct(quiet, 1)["type"] == "Ack"
+
+
+def share(answers):
+    """How many were done and how many refused, of 270 that a user's three connections asked."""
+    assert len(answers) == 270 and set(answers) <= {None, 429}, set(answers)
+    return answers.count(None), answers.count(429)
+
+
+def test_reads_of_a_user_on_several_connections(stack):
+    alice, bob = stack.users("alice", "bob")
+    devices = [Chat(stack, alice) for _ in range(3)]
+    devices[0].new(bob, "one")
+    sent = [(device, device.send("getMessages", {"chatId": bob, "count": 1}))
+            for _ in range(90) for device in devices]
+    answers = [device.response(id) for device, id in sent]
+    done, refused = share([answer.get("error", {}).get("code") for answer in answers])
+    assert done >= 150 and refused, "the burst, but for what subscribing took"
+    assert all(0 < answer["error"]["retry_after_ms"] <= 60000
+               for answer in answers if "error" in answer)
+    other = Chat(stack, bob)
+    assert other.ask("getMessages", {"chatId": alice, "count": 1})[0]["message"] == "one"
+    devices[0].new(bob, "two")
+    wait_until(lambda: "error" not in devices[0].response(devices[0].send("getChats")),
+               "it recovers")
+
+
+def test_questions_of_commands(stack):
+    carol, = stack.users("carol")
+    devices = [callie(stack, carol) for _ in range(3)]
+    codes = [device.command("GET_STATUS", username=carol)[0]
+             for _ in range(90) for device in devices]
+    done, refused = share([{"COMMAND_OK": None, "RATE_LIMITED": 429}.get(code, code)
+                           for code in codes])
+    assert done >= 200 and refused
+
+
+def test_histories(stack):
+    client = stack.connect(stack.users("reader")[0], settled=False)
+    ids = client.send_at_once("Subscribe", (
+        {"topics": [f"history.{n % 3}.{topic}" for topic in range(30)], "history": 1}
+        for n in range(12)))
+    done, refused = split([client.answer(id) for id in ids])
+    assert 7 <= len(done) < 12 and refused
+
+
+def test_as_many_are_asked_at_once_as_the_operator_says(new_stack):
+    stack = new_stack(auth=False, gateways=1, queries=1)
+    alice, bob = stack.users("alice", "bob")
+    device = Chat(stack, alice)
+    device.new(bob, "one")
+    sent = [device.send("getMessages", {"chatId": bob, "count": 1}) for _ in range(100)]
+    assert all(device.response(id)["payload"][0]["message"] == "one" for id in sent)

@@ -81,6 +81,7 @@ static int setup(void **state)
                                                                     .on_down = on_down});
     bus_add_script(fake.gateway.bus, &pair_script);
     bus_add_script(fake.gateway.bus, &writing_script);
+    fake.gateway.settings.queries = 32;
     fake.gateway.queries = queries_create(&fake.gateway);
     alice = fake_session(7, "alice", &protocol_none);
     ups = answers = silences = 0;
@@ -162,6 +163,22 @@ static void a_forgotten_question_is_not_answered(void **state)
     assert_int_equal(last_request, 2);
 }
 
+static void on_sleep(void *arg, const struct bus_reply *reply)
+{
+    (void)reply;
+    *(bool *)arg = true;
+}
+
+static char commands_told[8192];
+
+static void on_stats(void *arg, const struct bus_reply *reply)
+{
+    struct slice text = bus_reply_text(reply);
+
+    (void)arg;
+    snprintf(commands_told, sizeof(commands_told), "%.*s", (int)text.length, text.data);
+}
+
 static void a_session_has_so_many_open(void **state)
 {
     (void)state;
@@ -173,6 +190,71 @@ static void a_session_has_so_many_open(void **state)
     assert_int_equal(ask(100), 0);
     loop_until(&loop, answers == QUERIES_OPEN_MAX + 1);
     assert_int_equal(silences, 0);
+}
+
+/* Redis answers this connection nothing until then. */
+static void hold_up_redis(bool *done)
+{
+    assert_int_equal(
+        bus_command_text(fake.gateway.bus, on_sleep, done, "BLPOP", "none", "0.3", NULL), 0);
+}
+
+static long long calls(void)
+{
+    const char *at;
+
+    commands_told[0] = '\0';
+    assert_int_equal(
+        bus_command_text(fake.gateway.bus, on_stats, NULL, "INFO", "commandstats", NULL), 0);
+    loop_until(&loop, commands_told[0] != '\0');
+    at = strstr(commands_told, "cmdstat_evalsha:calls=");
+    return at ? atoll(at + strlen("cmdstat_evalsha:calls=")) : 0;
+}
+
+/* Two are with Redis, the others wait; of a session that goes they are never asked. */
+static void so_many_are_asked_at_once(void **state)
+{
+    struct session *bob = fake_session(8, "bob", &protocol_none);
+    struct query_key key;
+    struct slice argument;
+    const struct query query = pair_query(&key, &argument);
+    bool slept = false;
+    uint64_t forgotten;
+
+    (void)state;
+    fake.gateway.settings.queries = 2;
+    hold_up_redis(&slept);
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_int_equal(ask(i), 0);
+    for (uint64_t i = 0; i < 5; i++)
+        assert_int_equal(query_ask(fake.gateway.queries, &query, bob, i, on_session_answer), 0);
+    assert_int_equal(query_ask_for(fake.gateway.queries, &query, 9, on_answer, &loop, &forgotten),
+                     0);
+    assert_int_equal(query_ask_for(fake.gateway.queries, &query, 10, on_answer, &loop, NULL), 0);
+    query_forget(fake.gateway.queries, forgotten);
+    fake_end_session(bob);
+    assert_int_equal(answers, 0);
+    loop_until(&loop, answers == 4);
+    assert_true(slept);
+    assert_int_equal(last_request, 10);
+    assert_int_equal(silences, 0);
+    assert_int_equal(calls(), 4);
+}
+
+/* Those that wait are told, too, and nothing is asked when Redis is back. */
+static void silence_for_those_that_wait(void **state)
+{
+    bool slept = false;
+
+    (void)state;
+    fake.gateway.settings.queries = 1;
+    hold_up_redis(&slept);
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_int_equal(ask(i), 0);
+    redis_kill(redis);
+    loop_until(&loop, answers == 3);
+    assert_int_equal(silences, 3);
+    assert_int_equal(alice->queries, 0);
 }
 
 static void what_writes_is_not_answered(void **state)
@@ -197,12 +279,6 @@ static void silence_while_redis_is_away(void **state)
     assert_int_equal(answers, 1);
     assert_int_equal(ask(2), -ENOTCONN);
     assert_int_equal(alice->queries, 0);
-}
-
-static void on_sleep(void *arg, const struct bus_reply *reply)
-{
-    (void)reply;
-    *(bool *)arg = true;
 }
 
 /* What Redis answers too late goes nowhere. */
@@ -233,6 +309,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_hears_of_a_session_that_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_forgotten_question_is_not_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_session_has_so_many_open, setup, teardown),
+        cmocka_unit_test_setup_teardown(so_many_are_asked_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(silence_for_those_that_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(what_writes_is_not_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_while_redis_is_away, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_after_five_seconds, setup, teardown),
