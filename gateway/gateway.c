@@ -37,6 +37,7 @@ void gateway_refresh_metrics(const struct gateway *gateway)
         return;
     gateway_metrics[GATEWAY_CONNECTIONS].value = sessions_count(gateway->sessions);
     gateway_metrics[GATEWAY_TLS_CONNECTIONS].value = listener_tls_connections(gateway->listener);
+    gateway_metrics[GATEWAY_HTTP_CONNECTIONS].value = listener_http_connections(gateway->listener);
     gateway_metrics[GATEWAY_PARTITIONS_ANSWERING].value =
         uplink_partitions_answering(gateway->uplink);
     gateway_metrics[GATEWAY_HELD_BYTES].value = uplink_held_bytes(gateway->uplink);

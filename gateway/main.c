@@ -31,6 +31,8 @@
 /* Descriptors that are no clients': Redis, the loop, files; and newcomers, who are answered 503
  * when it is full. */
 #define DESCRIPTOR_RESERVE 256
+/* Where there are too few, connections of HTTP that are kept may take one in so many. */
+#define HTTP_IDLE_SHARE 8
 #define LEAVE_TIMEOUT_MS 3000
 
 struct program {
@@ -55,21 +57,28 @@ static void on_turn_end(uv_prepare_t *handle)
 }
 
 /* As many as the settings may need; libwebsockets has tables of that size. What cannot be had
- * lowers the limit of connections. */
+ * lowers the limit of connections, and of those of HTTP that are kept. */
 static void raise_descriptor_limit(struct settings *settings)
 {
     /* Any of them may come with TLS. */
     rlim_t each = settings->gateway_tls_listen[0] != '\0' ? TLS_RELAY_DESCRIPTORS : 1;
-    rlim_t wanted = (rlim_t)settings->connections * each + DESCRIPTOR_RESERVE;
+    rlim_t wanted =
+        (rlim_t)(settings->connections + settings->http_idle) * each + DESCRIPTOR_RESERVE;
     struct rlimit limit;
+    int64_t room;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < wanted && limit.rlim_cur > DESCRIPTOR_RESERVE)
-        settings->connections = (int64_t)((limit.rlim_cur - DESCRIPTOR_RESERVE) / each);
+    if (limit.rlim_cur >= wanted || limit.rlim_cur <= DESCRIPTOR_RESERVE)
+        return;
+    room = (int64_t)((limit.rlim_cur - DESCRIPTOR_RESERVE) / each);
+    if (settings->http_idle > room / HTTP_IDLE_SHARE)
+        settings->http_idle = room / HTTP_IDLE_SHARE;
+    if (settings->connections > room - settings->http_idle)
+        settings->connections = room - settings->http_idle;
 }
 
 static int check_settings(const struct settings *settings, struct buffer *error)

@@ -6,6 +6,7 @@
 #include "gateway/api/backend_keys.h"
 #include "gateway/topics/endpoint_topic.h"
 #include "gateway/door/http.h"
+#include "gateway/door/octets.h"
 #include "gateway/bus/uplink.h"
 #include "gateway/identity/verifier.h"
 
@@ -519,36 +520,25 @@ static bool is_json(const struct request *request)
 /* Returns 0, or the status with which a request with such a body is refused. */
 static int check_body(const struct request *request, const char **why)
 {
-    uint64_t length;
-    int result = request_body_length(request, &length);
+    struct request_body body = {0};
+    int result = request_body(request, &body);
 
     *why = "the body must be application/json";
     if (!is_json(request))
         return 415;
-    *why = "the length of the body must be said in Content-Length";
-    if (result == -ENOTSUP || request_header(request, "content-length").data == NULL)
+    *why = "a body is required, with Content-Length or chunked";
+    if (result < 0 || !body.said)
         return 411;
-    *why = "Content-Length is malformed";
-    if (result < 0)
-        return 400;
     *why = "the body may have 1 MiB";
-    return length > BACKEND_BODY_MAX ? 413 : 0;
-}
-
-static int hex_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+    return body.length > BACKEND_BODY_MAX ? 413 : 0;
 }
 
 /* %XX; what is malformed stays as it is, and names nothing. */
 static void decode(struct buffer *out, struct slice text)
 {
     for (size_t i = 0; i < text.length; i++) {
-        int high = i + 2 < text.length && text.data[i] == '%' ? hex_digit(text.data[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(text.data[i + 2]) : -1;
+        int high = i + 2 < text.length && text.data[i] == '%' ? octet_hex(text.data[i + 1]) : -1;
+        int low = high >= 0 ? octet_hex(text.data[i + 2]) : -1;
 
         buffer_append_byte(out, low >= 0 ? (char)(high << 4 | low) : text.data[i]);
         i += low >= 0 ? 2 : 0;

@@ -93,7 +93,6 @@ static void refuse(struct arrival *arrival, int status, const char *challenge, c
 {
     char address[CLIENT_ADDRESS_SIZE];
     struct buffer answer = {0};
-    bool is_head = slice_is(arrival_request(arrival)->method, "HEAD");
 
     gateway_count(GATEWAY_CONNECTIONS_REFUSED, 1);
     arrival_address(arrival, address);
@@ -103,7 +102,7 @@ static void refuse(struct arrival *arrival, int status, const char *challenge, c
     if (status == 401 && challenge)
         http_challenge(&answer, challenge, why);
     else
-        http_refuse(&answer, status, why, !is_head);
+        http_refuse(&answer, status, why);
     arrival_answer(arrival, &answer);
 }
 

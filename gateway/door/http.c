@@ -27,9 +27,11 @@ static const struct status {
     {411, "Length Required", ""},
     {413, "Content Too Large", ""},
     {415, "Unsupported Media Type", ""},
-    {426, "Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
+    {426, "Upgrade Required",
+     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
     {429, "Too Many Requests", "Retry-After: 1\r\n"},
     {431, "Request Header Fields Too Large", ""},
+    {501, "Not Implemented", ""},
     {503, "Service Unavailable", "Retry-After: 2\r\n"},
     {504, "Gateway Timeout", ""},
     {507, "Insufficient Storage", ""},
@@ -46,26 +48,23 @@ static const struct status *find_status(int code)
 }
 
 static void append_with(struct buffer *out, const struct status *status, const char *type,
-                        struct slice body, bool with_body)
+                        struct slice body)
 {
     buffer_appendf(out,
                    "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                   "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-                   "Connection: close\r\n%s\r\n",
+                   "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s\r\n",
                    status->code, status->reason, type, body.length, status->headers);
-    if (with_body)
-        buffer_append_slice(out, body);
+    buffer_append_slice(out, body);
 }
 
-static void append_answer(struct buffer *out, int code, const char *type, struct slice body,
-                          bool with_body)
+static void append_answer(struct buffer *out, int code, const char *type, struct slice body)
 {
-    append_with(out, find_status(code), type, body, with_body);
+    append_with(out, find_status(code), type, body);
 }
 
 void http_respond(struct buffer *out, int code, struct slice body)
 {
-    append_answer(out, code, "application/json", body, true);
+    append_answer(out, code, "application/json", body);
 }
 
 void http_refuse_method(struct buffer *out, const char *allowed)
@@ -75,25 +74,23 @@ void http_refuse_method(struct buffer *out, const char *allowed)
 
     snprintf(headers, sizeof(headers), "Allow: %s\r\n", allowed);
     append_with(out, &status, "application/json",
-                slice_text("{\"error\":{\"code\":405,\"message\":\"not by this method\"}}\n"),
-                true);
+                slice_text("{\"error\":{\"code\":405,\"message\":\"not by this method\"}}\n"));
 }
 
-static void append_refusal(struct buffer *out, const struct status *status, const char *why,
-                           bool with_body)
+static void append_refusal(struct buffer *out, const struct status *status, const char *why)
 {
     struct buffer body = {0};
 
     buffer_appendf(&body, "{\"error\":{\"code\":%d,\"message\":", status->code);
     buffer_append_json_string(&body, slice_text(why));
     buffer_append_text(&body, "}}\n");
-    append_with(out, status, "application/json", buffer_slice(&body), with_body);
+    append_with(out, status, "application/json", buffer_slice(&body));
     buffer_finish(&body);
 }
 
-void http_refuse(struct buffer *out, int code, const char *why, bool with_body)
+void http_refuse(struct buffer *out, int code, const char *why)
 {
-    append_refusal(out, find_status(code), why, with_body);
+    append_refusal(out, find_status(code), why);
 }
 
 void http_challenge(struct buffer *out, const char *challenge, const char *why)
@@ -103,7 +100,7 @@ void http_challenge(struct buffer *out, const char *challenge, const char *why)
 
     snprintf(headers, sizeof(headers), "WWW-Authenticate: %s\r\nWWW-Authenticate: Bearer\r\n",
              challenge);
-    append_refusal(out, &status, why, true);
+    append_refusal(out, &status, why);
 }
 
 /* ---- pages: each appends its body and returns its status ---- */
@@ -181,20 +178,18 @@ static const struct {
 };
 
 /* False when there is no such page. */
-static bool append_console(const struct gateway *gateway, struct slice path, struct buffer *out,
-                           bool with_body)
+static bool append_console(const struct gateway *gateway, struct slice path, struct buffer *out)
 {
     const struct console_file *file = gateway->settings.console ? console_find(path) : NULL;
     const struct status status = {200, "OK", CONSOLE_POLICY};
 
     if (file)
-        append_with(out, &status, file->type, slice_text(file->text), with_body);
+        append_with(out, &status, file->type, slice_text(file->text));
     return file != NULL;
 }
 
 void http_answer(struct gateway *gateway, const struct request *request, struct buffer *out)
 {
-    bool with_body = !slice_is(request->method, "HEAD");
     struct buffer body = {0};
 
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
@@ -203,10 +198,10 @@ void http_answer(struct gateway *gateway, const struct request *request, struct 
         if (!slice_is(request->path, pages[i].path))
             continue;
         status = pages[i].append(gateway, &body);
-        append_answer(out, status, pages[i].type, buffer_slice(&body), with_body);
+        append_answer(out, status, pages[i].type, buffer_slice(&body));
         buffer_finish(&body);
         return;
     }
-    if (!append_console(gateway, request->path, out, with_body))
-        http_refuse(out, 404, "there is nothing here", with_body);
+    if (!append_console(gateway, request->path, out))
+        http_refuse(out, 404, "there is nothing here");
 }

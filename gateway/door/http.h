@@ -1,6 +1,6 @@
 /*
- * HTTP of the gateway: its few pages (/healthz, /readyz, /metrics) and its refusals, as whole
- * answers. Every answer ends its connection.
+ * HTTP of the gateway: its few pages (/healthz, /readyz, /metrics) and its refusals, as answers for
+ * arrival_answer: with a body also where the request is HEAD, without a word on the connection.
  */
 #ifndef GATEWAY_HTTP_H
 #define GATEWAY_HTTP_H
@@ -11,9 +11,8 @@
 
 /* Appends the answer to a request that is no upgrade. */
 void http_answer(struct gateway *, const struct request *, struct buffer *out);
-/* Appends a refusal: {"error":{"code","message"}} and the headers its status asks for. with_body is
- * false for HEAD. */
-void http_refuse(struct buffer *out, int status, const char *why, bool with_body);
+/* Appends a refusal: {"error":{"code","message"}} and the headers its status asks for. */
+void http_refuse(struct buffer *out, int status, const char *why);
 /* Appends a 401 that asks for something else or a bearer token. */
 void http_challenge(struct buffer *out, const char *challenge, const char *why);
 /* Appends an answer with a JSON body. */

@@ -38,7 +38,6 @@ static void on_request(void *arg, struct arrival *arrival)
     struct listener *listener = arg;
     struct gateway *gateway = listener->gateway;
     const struct request *request = arrival_request(arrival);
-    bool is_head = slice_is(request->method, "HEAD");
     const struct protocol *protocol = protocol_find(request->path);
     struct buffer answer = {0};
 
@@ -51,8 +50,8 @@ static void on_request(void *arg, struct arrival *arrival)
         backend_begin(gateway->backend, arrival);
         return;
     }
-    if (!is_head && !slice_is(request->method, "GET")) {
-        http_refuse(&answer, 405, "only GET and HEAD here", true);
+    if (!slice_is(request->method, "HEAD") && !slice_is(request->method, "GET")) {
+        http_refuse(&answer, 405, "only GET and HEAD here");
     } else if (protocol) {
         handshake_begin(gateway, arrival, protocol);
         return;
@@ -77,14 +76,16 @@ static void on_failure(void *arg, int status, struct buffer *answer)
     } reasons[] = {
         {400, "not an HTTP/1.1 request"},
         {408, "the request took too long"},
+        {413, "the body is too long"},
         {431, "the request head is too long"},
+        {501, "of transfer codings only chunked is read here"},
         {503, "nobody answered in time"},
     };
 
     (void)arg;
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
         if (reasons[i].status == status)
-            http_refuse(answer, status, reasons[i].why, true);
+            http_refuse(answer, status, reasons[i].why);
 }
 
 /* ---- the way in ---- */
@@ -93,6 +94,7 @@ static void arrive(void *arg, int descriptor, const char *address)
 {
     struct listener *listener = arg;
 
+    gateway_count(GATEWAY_HTTP_ACCEPTED, 1);
     arrivals_add(listener->arrivals, descriptor, address);
 }
 
@@ -163,6 +165,9 @@ static void prepare(struct listener *listener)
     listener->arrivals = arrivals_create(&(struct arrivals_options){
         .loop = gateway->loop,
         .head_timeout_ms = head_ms,
+        .idle_timeout_ms = (uint64_t)gateway->settings.http_idle_ms,
+        .idle_max = (size_t)gateway->settings.http_idle,
+        .requests_max = (uint64_t)gateway->settings.http_requests,
         .believe_forwarded = !gateway->settings.proxy_protocol,
         .body_max = body_max,
         .on_request = on_request,
@@ -207,6 +212,11 @@ size_t listener_tls_connections(const struct listener *listener)
     return tls_relays_count(listener->relays);
 }
 
+size_t listener_http_connections(const struct listener *listener)
+{
+    return arrivals_count(listener->arrivals);
+}
+
 void listener_reload(struct listener *listener)
 {
     if (listener->tls)
@@ -218,6 +228,7 @@ void listener_stop(struct listener *listener)
     acceptor_stop(listener->plain);
     if (listener->secure)
         acceptor_stop(listener->secure);
+    arrivals_drain(listener->arrivals);
 }
 
 void listener_end(struct listener *listener)

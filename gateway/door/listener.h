@@ -26,9 +26,11 @@ const char *listener_address(const struct listener *);
 /* The same with TLS; NULL without it. */
 const char *listener_tls_address(const struct listener *);
 size_t listener_tls_connections(const struct listener *);
+/* Of HTTP: between two requests, or with one on its way. */
+size_t listener_http_connections(const struct listener *);
 /* Loads the certificate again (SIGHUP). */
 void listener_reload(struct listener *);
-/* No new connections; those whose request is being read or answered go on. */
+/* No new connections; those whose request is being read or answered go on and end behind that. */
 void listener_stop(struct listener *);
 
 #endif

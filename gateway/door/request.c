@@ -1,5 +1,7 @@
 #include "gateway/door/request.h"
 
+#include "gateway/door/octets.h"
+
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -10,19 +12,7 @@ struct cursor {
     char *end;
 };
 
-/* ---- characters (RFC 9110, 5.6.2) ---- */
-
-static bool is_token_byte(char byte)
-{
-    return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
-           (byte >= 'A' && byte <= 'Z') || (byte && strchr("!#$%&'*+-.^_`|~", byte));
-}
-
-/* A header's value has no controls but tabs. */
-static bool is_value_byte(char byte)
-{
-    return byte == '\t' || ((unsigned char)byte >= 0x20 && byte != 0x7f);
-}
+/* ---- bytes ---- */
 
 static bool is_target_byte(char byte)
 {
@@ -37,16 +27,11 @@ static bool all(struct slice text, bool (*is)(char))
     return true;
 }
 
-static bool is_blank(char byte)
-{
-    return byte == ' ' || byte == '\t';
-}
-
 static struct slice trim(struct slice text)
 {
-    while (text.length > 0 && is_blank(text.data[0]))
+    while (text.length > 0 && octet_is_blank(text.data[0]))
         text = slice_of(text.data + 1, text.length - 1);
-    while (text.length > 0 && is_blank(text.data[text.length - 1]))
+    while (text.length > 0 && octet_is_blank(text.data[text.length - 1]))
         text.length--;
     return text;
 }
@@ -57,14 +42,6 @@ static bool equal_ignoring_case(struct slice a, const char *b)
 }
 
 /* ---- the query ---- */
-
-static int hex_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
 
 /* In place: decoded text is never longer. '+' is a space, as browsers write it. */
 static int decode(char *text, size_t length, struct slice *decoded)
@@ -77,8 +54,8 @@ static int decode(char *text, size_t length, struct slice *decoded)
         } else if (text[from] != '%') {
             text[to] = text[from];
         } else {
-            int high = from + 2 < length ? hex_digit(text[from + 1]) : -1;
-            int low = from + 2 < length ? hex_digit(text[from + 2]) : -1;
+            int high = from + 2 < length ? octet_hex(text[from + 1]) : -1;
+            int low = from + 2 < length ? octet_hex(text[from + 2]) : -1;
 
             if (high < 0 || low < 0)
                 return -EBADMSG;
@@ -139,7 +116,7 @@ static int parse_request_line(struct request *request, struct cursor line)
     struct cursor path;
 
     request->method = slice_of(method.at, (size_t)(method.end - method.at));
-    if (request->method.length == 0 || !all(request->method, is_token_byte))
+    if (request->method.length == 0 || !all(request->method, octet_is_token))
         return -EBADMSG;
     if (target.at == target.end || target.at[0] != '/' ||
         !all(slice_of(target.at, (size_t)(target.end - target.at)), is_target_byte))
@@ -165,8 +142,8 @@ static int parse_header(struct request *request, struct cursor line)
         return -EBADMSG;
     field->name = slice_of(line.at, (size_t)(colon - line.at));
     field->value = trim(slice_of(colon + 1, (size_t)(line.end - colon - 1)));
-    if (field->name.length == 0 || !all(field->name, is_token_byte) ||
-        !all(field->value, is_value_byte))
+    if (field->name.length == 0 || !all(field->name, octet_is_token) ||
+        !all(field->value, octet_is_value))
         return -EBADMSG;
     for (char *at = line.at; at < colon; at++)
         if (*at >= 'A' && *at <= 'Z')
@@ -185,12 +162,12 @@ static struct cursor take_line(struct cursor *rest)
     return line;
 }
 
-static int count_hosts(const struct request *request)
+static size_t count_headers(const struct request *request, const char *name)
 {
-    int count = 0;
+    size_t count = 0;
 
     for (size_t i = 0; i < request->header_count; i++)
-        count += slice_is(request->headers[i].name, "host");
+        count += slice_is(request->headers[i].name, name);
     return count;
 }
 
@@ -199,6 +176,7 @@ int request_parse(struct request *request, char *head, size_t length)
     size_t limit = length < REQUEST_HEAD_MAX ? length : REQUEST_HEAD_MAX;
     char *end = memmem(head, limit, "\r\n\r\n", 4);
     struct cursor rest = {.at = head, .end = end ? end + 2 : NULL};
+    size_t hosts;
     int error;
 
     if (end == NULL)
@@ -208,8 +186,8 @@ int request_parse(struct request *request, char *head, size_t length)
     error = parse_request_line(request, take_line(&rest));
     while (error == 0 && rest.at < rest.end)
         error = parse_header(request, take_line(&rest));
-    if (error == 0 &&
-        (count_hosts(request) > 1 || (count_hosts(request) == 0 && request->minor_version == 1)))
+    hosts = error == 0 ? count_headers(request, "host") : 0;
+    if (error == 0 && (hosts > 1 || (hosts == 0 && request->minor_version == 1)))
         error = -EBADMSG;
     return error;
 }
@@ -295,19 +273,29 @@ static int read_length(struct slice text, uint64_t *length)
     return 0;
 }
 
-int request_body_length(const struct request *request, uint64_t *length)
+/* A coding and a length are two opinions of where the body ends; HTTP/1.0 knows no codings. */
+static int read_coding(const struct request *request, struct request_body *body)
 {
-    bool found = false;
-
-    *length = 0;
-    if (request_header(request, "transfer-encoding").data)
+    if (request_header(request, "content-length").data || request->minor_version == 0 ||
+        count_headers(request, "transfer-encoding") > 1)
+        return -EBADMSG;
+    if (!equal_ignoring_case(request_header(request, "transfer-encoding"), "chunked"))
         return -ENOTSUP;
-    for (size_t i = 0; i < request->header_count; i++) {
-        if (!slice_is(request->headers[i].name, "content-length"))
-            continue;
-        if (found || read_length(request->headers[i].value, length) < 0)
-            return -EBADMSG;
-        found = true;
-    }
+    *body = (struct request_body){.said = true, .chunked = true};
+    return 0;
+}
+
+int request_body(const struct request *request, struct request_body *body)
+{
+    uint64_t length = 0;
+    size_t lengths = count_headers(request, "content-length");
+
+    if (request_header(request, "transfer-encoding").data)
+        return read_coding(request, body);
+    if (lengths > 1)
+        return -EBADMSG;
+    if (lengths == 1 && read_length(request_header(request, "content-length"), &length) < 0)
+        return -EBADMSG;
+    *body = (struct request_body){.said = lengths > 0, .length = length};
     return 0;
 }

@@ -36,12 +36,17 @@ struct request {
  */
 int request_parse(struct request *, char *head, size_t length) __attribute__((warn_unused_result));
 
+struct request_body {
+    bool said;    /* the head says something of a body */
+    bool chunked; /* how long it is, is known at its end (chunked.h) */
+    uint64_t length;
+};
+
 /*
- * How long the request says its body is: 0 when it says nothing. Returns 0, -EBADMSG: two lengths,
- * or one that is no number; -ENOTSUP: a transfer coding, whose length nobody knows before its end.
+ * What the head says of the body. Returns 0; -EBADMSG: two lengths, one that is no number, or a
+ * length and a coding; -ENOTSUP: a coding other than chunked.
  */
-int request_body_length(const struct request *, uint64_t *length)
-    __attribute__((warn_unused_result));
+int request_body(const struct request *, struct request_body *) __attribute__((warn_unused_result));
 /* The first header or parameter of that name; data is NULL when there is none. */
 struct slice request_header(const struct request *, const char *name);
 struct slice request_parameter(const struct request *, const char *name);

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from http.client import HTTPResponse
 
 from harness import http
 from waiting import PATIENCE
@@ -46,13 +47,8 @@ class Api:
 
 
 def read_answer(connection):
-    answer = b""
-    while True:
-        part = connection.recv(65536)
-        if not part:
-            break
-        answer += part
-    head, _, body = answer.partition(b"\r\n\r\n")
-    if head.split()[1:2] == [b"100"]:
-        head, _, body = body.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body) if body else None
+    """The status of an answer and its body, as JSON; one that only says 100 is passed over."""
+    answer = HTTPResponse(connection)
+    answer.begin()
+    body = answer.read()
+    return answer.status, json.loads(body) if body else None

@@ -83,7 +83,8 @@ def http_through_proxy(address, path, header=b"PROXY UNKNOWN\r\n"):
     answer = b""
     try:
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
-            connection.sendall(header + f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            connection.sendall(header + head.encode())
             while chunk := connection.recv(65536):
                 answer += chunk
     except OSError:
@@ -301,7 +302,7 @@ class Stack:
         self.directory = tempfile.mkdtemp(prefix="trunkline-e2e-")
         self.redis = Redis(self.directory)
         self.secret = None if auth else os.urandom(24).hex()
-        self._settings = {"rate_limits": "off", **settings}
+        self.settings = {"rate_limits": "off", **settings}
         self._tokens = {}
         self._clients = []
         self.auth = Auth(self.directory, self.environment()) if auth else None
@@ -314,7 +315,7 @@ class Stack:
 
     def environment(self):
         environment = {f"TRUNKLINE_{name.upper()}": str(value)
-                       for name, value in self._settings.items()}
+                       for name, value in self.settings.items()}
         environment["TRUNKLINE_REDIS"] = self.redis.url
         if self.secret:
             path = os.path.join(self.directory, "secret")

@@ -64,7 +64,8 @@ def test_unknown_paths_and_methods(here, method, path, status):
     ({}, 200), ({"Content-Type": "application/json; charset=utf-8"}, 200),
     ({"Content-Type": "text/plain"}, 415), ({"Content-Type": None}, 415),
     ({"Content-Type": "application/jsonx"}, 415), ({"Content-Length": None}, 411),
-    ({"Content-Length": None, "Transfer-Encoding": "chunked"}, 411),
+    ({"Transfer-Encoding": "chunked"}, 400),
+    ({"Content-Length": None, "Transfer-Encoding": "gzip, chunked"}, 501),
     ({"Content-Length": 27, "content-length": 27}, 400), ({"Content-Length": "-1"}, 400),
     ({"Content-Length": "+27"}, 400), ({"Content-Length": 2**20 + 1}, 413),
     ({"Content-Length": 10**30}, 400), ({"Content-Length": 0}, 400)])

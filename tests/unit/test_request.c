@@ -234,38 +234,65 @@ static void test_garbage(void **state)
     }
 }
 
-static void test_length_of_a_body(void **state)
+static void test_bodies(void **state)
 {
     static const struct {
         const char *headers;
         int result;
-        uint64_t length;
+        struct request_body body;
     } cases[] = {
-        {"", 0, 0},
-        {"Content-Length: 0\r\n", 0, 0},
-        {"content-length:  42 \r\n", 0, 42},
-        {"Content-Length: 999999999999999\r\n", 0, 999999999999999},
-        {"Content-Length: 9999999999999999\r\n", -EBADMSG, 0},
-        {"Content-Length:\r\n", -EBADMSG, 0},
-        {"Content-Length: -1\r\n", -EBADMSG, 0},
-        {"Content-Length: +1\r\n", -EBADMSG, 0},
-        {"Content-Length: 1,1\r\n", -EBADMSG, 0},
-        {"Content-Length: 0x1\r\n", -EBADMSG, 0},
-        {"Content-Length: 1\r\nContent-Length: 1\r\n", -EBADMSG, 0},
-        {"Transfer-Encoding: chunked\r\n", -ENOTSUP, 0},
-        {"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", -ENOTSUP, 0},
+        {"", 0, {0}},
+        {"Content-Length: 0\r\n", 0, {.said = true}},
+        {"content-length:  42 \r\n", 0, {.said = true, .length = 42}},
+        {"Content-Length: 999999999999999\r\n", 0, {.said = true, .length = 999999999999999}},
+        {"Transfer-Encoding: chunked\r\n", 0, {.said = true, .chunked = true}},
+        {"TRANSFER-encoding:Chunked\t\r\n", 0, {.said = true, .chunked = true}},
+        {"Content-Length: 9999999999999999\r\n", -EBADMSG, {0}},
+        {"Content-Length:\r\n", -EBADMSG, {0}},
+        {"Content-Length: -1\r\n", -EBADMSG, {0}},
+        {"Content-Length: +1\r\n", -EBADMSG, {0}},
+        {"Content-Length: 1,1\r\n", -EBADMSG, {0}},
+        {"Content-Length: 0x1\r\n", -EBADMSG, {0}},
+        {"Content-Length: 1\r\nContent-Length: 1\r\n", -EBADMSG, {0}},
+        {"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", -EBADMSG, {0}},
+        {"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", -EBADMSG, {0}},
+        {"Transfer-Encoding: chunked\r\nContent-Length:\r\n", -EBADMSG, {0}},
+        {"Transfer-Encoding: identity\r\nContent-Length: 1\r\n", -EBADMSG, {0}},
+        {"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", -EBADMSG, {0}},
+        {"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", -EBADMSG, {0}},
+        {"Transfer-Encoding: gzip, chunked\r\n", -ENOTSUP, {0}},
+        {"Transfer-Encoding: chunked, chunked\r\n", -ENOTSUP, {0}},
+        {"Transfer-Encoding: chunked;q=1\r\n", -ENOTSUP, {0}},
+        {"Transfer-Encoding: xchunked\r\n", -ENOTSUP, {0}},
+        {"Transfer-Encoding: \x0b"
+         "chunked\r\n",
+         -EBADMSG,
+         {0}},
+        {"Transfer-Encoding:\r\n", -ENOTSUP, {0}},
     };
     char text[200];
-    uint64_t length;
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct request_body body = {0};
+        int result;
+
         snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n" HOST "%s\r\n", cases[i].headers);
-        assert_int_equal(parse(text), 0);
-        assert_int_equal(request_body_length(&request, &length), cases[i].result);
-        if (cases[i].result == 0)
-            assert_int_equal(length, cases[i].length);
+        result = parse(text);
+        assert_int_equal(result < 0 ? result : request_body(&request, &body), cases[i].result);
+        assert_int_equal(body.said, cases[i].body.said);
+        assert_int_equal(body.chunked, cases[i].body.chunked);
+        assert_int_equal(body.length, cases[i].body.length);
     }
+}
+
+static void test_codings_are_unknown_to_http_1_0(void **state)
+{
+    struct request_body body;
+
+    (void)state;
+    assert_int_equal(parse("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 0);
+    assert_int_equal(request_body(&request, &body), -EBADMSG);
 }
 
 int main(void)
@@ -277,7 +304,8 @@ int main(void)
         cmocka_unit_test_teardown(test_a_head_that_has_not_ended, release),
         cmocka_unit_test_teardown(test_limits, release),
         cmocka_unit_test_teardown(test_garbage, release),
-        cmocka_unit_test_teardown(test_length_of_a_body, release),
+        cmocka_unit_test_teardown(test_bodies, release),
+        cmocka_unit_test_teardown(test_codings_are_unknown_to_http_1_0, release),
     };
 
     return cmocka_run_group_tests_name("request", tests, NULL, NULL);
