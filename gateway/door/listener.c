@@ -42,7 +42,7 @@ static void on_request(void *arg, struct arrival *arrival)
     struct buffer answer = {0};
 
     if (gateway->open_ms == 0 && (backend_has(request->path) || protocol)) {
-        http_refuse(&answer, 503, "the service is not available at the moment", !is_head);
+        http_refuse(&answer, 503, "the service is not available at the moment");
         arrival_answer(arrival, &answer);
         return;
     }
@@ -63,9 +63,11 @@ static void on_request(void *arg, struct arrival *arrival)
 
 static size_t body_max(void *arg, const struct request *request)
 {
-    const struct listener *listener = arg;
+    struct gateway *gateway = ((const struct listener *)arg)->gateway;
 
-    return backend_has(request->path) ? backend_body_max(listener->gateway->backend, request) : 0;
+    if (gateway->open_ms == 0 || !backend_has(request->path))
+        return 0;
+    return backend_body_max(gateway->backend, request);
 }
 
 static void on_failure(void *arg, int status, struct buffer *answer)

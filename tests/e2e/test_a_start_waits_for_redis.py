@@ -114,3 +114,13 @@ def test_a_deployment_that_starts_without_redis_serves():
         receiver.await_count("DirectMessage", 1)
     finally:
         stack.close()
+
+
+@pytest.mark.parametrize("bearer", ["no.such.token", "0123456789abcdef"])
+def test_meanwhile_the_api_is_not_available(starting, redis, bearer):
+    gateway = starting("gateway", redis=redis.url, api_keys="shop:publish:0123456789abcdef")
+    wait_until(lambda: page(gateway, "/healthz")[0] == 200, "it listens")
+    status, _ = http("POST", f"http://{gateway.address}/api/v1/publish",
+                     {"topic": "a", "message": "m"},
+                     {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"})
+    assert status == 503
