@@ -20,41 +20,14 @@ void buffer_reset(struct buffer *buffer, size_t keep)
     buffer->length = 0;
 }
 
-char *buffer_reserve(struct buffer *buffer, size_t more)
+void buffer_grow(struct buffer *buffer, size_t more)
 {
-    if (buffer->data == NULL || buffer->capacity - buffer->length < more) {
-        size_t capacity = buffer->capacity ? buffer->capacity : 128;
+    size_t capacity = buffer->capacity ? buffer->capacity : 128;
 
-        while (capacity - buffer->length < more)
-            capacity *= 2;
-        buffer->data = xrealloc(buffer->data, capacity);
-        buffer->capacity = capacity;
-    }
-    return buffer->data + buffer->length;
-}
-
-void buffer_append(struct buffer *buffer, const void *data, size_t length)
-{
-    if (length == 0)
-        return;
-    memcpy(buffer_reserve(buffer, length), data, length);
-    buffer->length += length;
-}
-
-void buffer_append_slice(struct buffer *buffer, struct slice slice)
-{
-    buffer_append(buffer, slice.data, slice.length);
-}
-
-void buffer_append_text(struct buffer *buffer, const char *text)
-{
-    buffer_append(buffer, text, strlen(text));
-}
-
-void buffer_append_byte(struct buffer *buffer, char byte)
-{
-    *buffer_reserve(buffer, 1) = byte;
-    buffer->length++;
+    while (capacity - buffer->length < more)
+        capacity *= 2;
+    buffer->data = xrealloc(buffer->data, capacity);
+    buffer->capacity = capacity;
 }
 
 void buffer_append_u64(struct buffer *buffer, uint64_t value)
