@@ -86,12 +86,6 @@ struct participant *conversation_new_member(struct engine *engine,
     return member;
 }
 
-void conversation_set_text(struct slice *text, struct slice value)
-{
-    free((char *)text->data);
-    *text = slice_of(xmemdup0(value.data ? value.data : "", value.length), value.length);
-}
-
 static void forget_messages(struct conversation *conversation)
 {
     struct known_message *message, *next;
@@ -181,9 +175,9 @@ static void load_field(struct engine *engine, struct conversation *conversation,
     else if (slice_is(field->name, "created"))
         conversation->created_ms = load_u64(field->value);
     else if (slice_is(field->name, "owner"))
-        conversation_set_text(&conversation->owner, field->value);
+        engine_set_text(&conversation->owner, field->value);
     else if (slice_is(field->name, "name"))
-        conversation_set_text(&conversation->name, field->value);
+        engine_set_text(&conversation->name, field->value);
     else if (slice_is(field->name, "deleted"))
         conversation->ended = true;
 }

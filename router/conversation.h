@@ -91,8 +91,6 @@ struct participant *conversation_member(const struct conversation *, struct slic
 size_t conversation_member_count(const struct conversation *);
 /* In memory alone: conversation_add_member writes it too. */
 struct participant *conversation_new_member(struct engine *, struct conversation *, struct slice);
-/* Sets a slice that the conversation owns. */
-void conversation_set_text(struct slice *, struct slice value);
 /* The newest message that is too old to be held. */
 uint64_t conversation_trimmed_of(const struct engine *, const struct conversation *);
 /* A message of which something was fetched, or NULL. */

@@ -68,6 +68,12 @@ const struct engine_counters *engine_counters(const struct engine *engine)
     return &engine->counters;
 }
 
+void engine_set_text(struct slice *text, struct slice value)
+{
+    free((char *)text->data);
+    *text = slice_of(xmemdup0(value.data ? value.data : "", value.length), value.length);
+}
+
 uint32_t engine_key(struct engine *engine, uint32_t *cached, const char *what)
 {
     if (*cached == 0)

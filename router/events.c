@@ -165,6 +165,7 @@ void events_forget(struct engine *engine, struct user *user)
     follow_stop_draining(engine, user);
     journal_drop(&user->events);
     user->events_trimmed = user->events_new_day = false;
+    engine_set_text(&user->front_chat, (struct slice){0});
     user->chat = false;
     user->event_newest = 0;
     user->event_oldest = 1;
@@ -194,21 +195,12 @@ void events_load_days(struct user *user, struct slice days)
 
 /* ---- his chats ---- */
 
-/* Messages of one chat that follow each other in a commit move it to the front once. */
-static bool is_in_front(const struct engine *engine, struct user *user, struct slice chat)
-{
-    uint64_t hash = recent_hash_add(recent_hash_begin(), chat);
-    bool same = user->chat_commit == engine->commit && user->chat_hash == hash;
-
-    user->chat_commit = engine->commit;
-    user->chat_hash = hash;
-    return same;
-}
-
 void chats_add(struct engine *engine, struct user *user, struct slice chat, uint64_t at_ms)
 {
-    if (is_in_front(engine, user, chat))
+    /* Only what comes to the front changes the order. */
+    if (slice_equal(user->front_chat, chat))
         return;
+    engine_set_text(&user->front_chat, chat);
     effects_open(engine->effects, EFFECT_ZADD_CAPPED,
                  effects_key(engine->effects, "chats", user_slice(user)), 3);
     effects_u64(engine->effects, at_ms);
@@ -218,7 +210,7 @@ void chats_add(struct engine *engine, struct user *user, struct slice chat, uint
 
 void chats_remove(struct engine *engine, struct user *user, struct slice chat)
 {
-    user->chat_commit = 0;
+    engine_set_text(&user->front_chat, (struct slice){0});
     effects_open(engine->effects, EFFECT_ZREM,
                  effects_key(engine->effects, "chats", user_slice(user)), 1);
     effects_text(engine->effects, chat);

@@ -102,13 +102,26 @@ static void write_entries(struct engine *engine, uint32_t partition, struct forw
     buffer_reset(&forward->frames, BUFFER_KEPT);
 }
 
-static void write_taken(struct engine *engine, uint32_t from, struct number taken)
+static void write_taken(struct engine *engine)
 {
-    char name[16], text[NUMBER_TEXT_SIZE];
-    int length = number_format(taken, text);
+    struct forward *of = engine->forwards->of;
+    uint32_t partitions = engine->deployment->partitions;
+    size_t changed = 0;
+    char name[16];
 
-    effects_hset(engine->effects, engine_key(engine, &engine->key_sources, "sources"),
-                 source_name(from, name), slice_of(text, (size_t)length));
+    for (uint32_t i = 0; i < partitions; i++)
+        changed += of[i].taken_changed;
+    if (changed == 0)
+        return;
+    effects_open(engine->effects, EFFECT_HSET, engine_key(engine, &engine->key_sources, "sources"),
+                 2 * changed);
+    for (uint32_t i = 0; i < partitions; i++) {
+        if (!of[i].taken_changed)
+            continue;
+        of[i].taken_changed = false;
+        effects_text(engine->effects, source_name(i, name));
+        effects_number(engine->effects, of[i].taken);
+    }
 }
 
 void forward_finish(struct engine *engine)
@@ -116,16 +129,10 @@ void forward_finish(struct engine *engine)
     if (!engine->forwards->changed)
         return;
     engine->forwards->changed = false;
-    for (uint32_t i = 0; i < engine->deployment->partitions; i++) {
-        struct forward *forward = &engine->forwards->of[i];
-
-        if (forward->taken_changed)
-            write_taken(engine, i, forward->taken);
-        forward->taken_changed = false;
-        if (forward->frames.length == 0)
-            continue;
-        write_entries(engine, i, forward);
-    }
+    write_taken(engine);
+    for (uint32_t i = 0; i < engine->deployment->partitions; i++)
+        if (engine->forwards->of[i].frames.length > 0)
+            write_entries(engine, i, &engine->forwards->of[i]);
 }
 
 /* ---- in ---- */

@@ -68,8 +68,8 @@ static enum conversation_status on_create(const struct change *change)
         return CONVERSATION_FULL;
     group->exists = true;
     group->created_ms = change->engine->now_ms;
-    conversation_set_text(&group->owner, request->from);
-    conversation_set_text(&group->name, request->name);
+    engine_set_text(&group->owner, request->from);
+    engine_set_text(&group->name, request->name);
     conversation_record_changed(change->engine, group);
     add(change, request->from);
     while (events_next_user(&lines, &user))
@@ -161,7 +161,7 @@ static void hand_on(const struct change *change)
     for (member = oldest; member; member = member->hh.next)
         if (is_older(member, oldest))
             oldest = member;
-    conversation_set_text(&change->group->owner, slice_of(oldest->id, oldest->length));
+    engine_set_text(&change->group->owner, slice_of(oldest->id, oldest->length));
     conversation_record_changed(change->engine, change->group);
 }
 

@@ -198,7 +198,7 @@ struct user {
     struct buffer unstored; /* numbers that leave his mailbox in this commit */
     bool unread_changed;    /* and the index of what is kept, too */
     uint64_t keep_written, events_written; /* hashes of what of his record seldom changes */
-    uint64_t chat_commit, chat_hash;       /* the chat that came last in this commit */
+    struct slice front_chat;               /* owned; the first of his chats, empty when not known */
     bool record_changed;  /* presence in `user:<id>` is written at the end of the commit */
     bool mailbox_changed; /* likewise the size of the mailbox */
     TAILQ_ENTRY(user) changed_link;
@@ -303,6 +303,8 @@ static inline struct number engine_next_number(struct engine *engine)
     return number_make(engine->epoch, engine->commit, ++engine->index);
 }
 
+/* Sets a slice whose memory is its owner's: of the heap, or NULL. */
+void engine_set_text(struct slice *, struct slice value);
 /* The index of a key of the partition in this commit's effects; *cached as long as the commit
  * lasts. */
 uint32_t engine_key(struct engine *, uint32_t *cached, const char *what);

@@ -52,6 +52,7 @@ static void user_destroy(struct engine *engine, struct user *user)
     unread_destroy(user);
     free(user->gone);
     free((char *)user->presence_metadata.data);
+    free((char *)user->front_chat.data);
     free(user->event_days);
     journal_drop(&user->events);
     buffer_finish(&user->unstored);
