@@ -56,7 +56,7 @@ def test_processes_report_themselves(stack):
         wait_until(lambda: counters(name).get("kind") == kind, f"{name} reports")
         assert stack.redis.command("PTTL", f"trunkline:process:{name}") > 0
     wait_until(lambda: int(counters("gateway-1")["connections"]) >= 1, "the connection is counted")
-    assert int(counters("gateway-1")["partitions_answering"]) == 16
+    wait_until(lambda: int(counters("gateway-1")["partitions_answering"]) == 16, "all answer")
 
 
 def test_the_same_for_prometheus(stack):

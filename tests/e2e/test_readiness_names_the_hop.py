@@ -4,12 +4,12 @@ import json
 import urllib.error
 import urllib.request
 
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 
 def readiness(gateway):
     try:
-        with urllib.request.urlopen(f"http://{gateway.address}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{gateway.address}/readyz", timeout=PATIENCE) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as refusal:
         return refusal.code, json.load(refusal)
@@ -19,14 +19,14 @@ def becomes(gateway, status, hop):
     def there():
         code, page = readiness(gateway)
         return code == status and page.get("hop") == hop
-    wait_until(there, f"readiness {status}, hop {hop}", timeout=60)
+    wait_until(there, f"readiness {status}, hop {hop}", timeout=4 * PATIENCE)
 
 
 def test_router_then_redis(new_stack):
     stack = new_stack(gateways=1, auth=False, lease_ms=1000, renew_ms=200, heartbeat_ms=200)
     gateway = stack.gateways[0]
-    assert readiness(gateway) == (200, {"status": "ready", "partitions_answering": 16,
-                                        "partitions": 16})
+    wait_until(lambda: readiness(gateway) == (200, {
+        "status": "ready", "partitions_answering": 16, "partitions": 16}), "all answer")
     stack.router.kill()
     becomes(gateway, 503, "router")
     stack.add_router()
