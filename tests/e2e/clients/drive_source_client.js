@@ -21,7 +21,7 @@ async function main() {
     const arrivals = ["Broadcast", "DirectMessage"].map((type) => received(receiver, type));
     await Promise.all([alice.connect(), receiver.connect()]);
     const topics = ["chat.general", "notifications"];
-    await receiver.subscribe(topics);
+    await receiver.subscribe([...topics, "any.*"]); // a pattern: then every partition knows him
     const seen = {
         subscribe: await alice.subscribe(topics),
         broadcast: await alice.broadcast("chat.general", { message: "Hello, subscribers!" }),

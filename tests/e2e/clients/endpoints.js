@@ -39,8 +39,9 @@ const scenarios = {
     async realtime(where) {
         const [alice, bob] = await withTokens(where, "/ws");
         await alice.until(isType("Status"));
-        bob.say({ type: "Subscribe", id: "0", data: { topics: ["page"] } });
-        await bob.until(isType("Ack")); // his partition knows him: sooner, it may be queued first
+        bob.say({ type: "Subscribe", id: "0", data: { topics: ["page.*"] } });
+        // Every partition knows a pattern, and his knows him: sooner, it may be queued first.
+        await bob.until(isType("Ack"));
         alice.say({ type: "DirectMessage", id: "1",
             data: { target_user: where.users[1], payload: { message: "héllo 🎈" } } });
         const delivery = await bob.until(isType("DirectMessage"));

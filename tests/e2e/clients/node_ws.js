@@ -39,6 +39,10 @@ async function main() {
     const alice = connect(aliceUrl, aliceToken), receiver = connect(bobUrl, bobToken);
     const welcomes = await Promise.all(
         [alice, receiver].map((socket) => next(socket, (message) => message.type === "Status")));
+    // A pattern is known to every partition, and then his is known, too: sooner, it may be queued.
+    const known = next(receiver, (message) => message.type === "Ack");
+    receiver.send(JSON.stringify({ type: "Subscribe", id: "s1", data: { topics: ["any.*"] } }));
+    await known;
     const delivery = next(receiver, (message) => message.type === "DirectMessage");
     const ack = next(alice, (message) => message.id === "m1");
     alice.send(JSON.stringify({
