@@ -40,10 +40,10 @@ def test_a_mailbox_has_readable_fields(stack):
     key, = stack.redis.command("KEYS", f"trunkline:*:mailbox:{bob}")
     entries = stack.redis.command("XRANGE", key, "-", "+")
     assert len(entries) == 3
-    for number, (_, flat) in enumerate(entries):
-        fields = dict(zip(flat[::2], flat[1::2]))
-        assert fields["from"] == alice
-        assert fields["body"] == str(number)
+    for number, (_, (_, record)) in enumerate(entries):
+        words = record.split()
+        assert f"{len(alice)}:{alice}" == words[words.index("from") + 1]
+        assert f"1:{number}" == words[words.index("body") + 1]
 
 
 def test_processes_report_themselves(stack):
