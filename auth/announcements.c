@@ -234,9 +234,8 @@ static void on_kept(void *arg, const struct bus_reply *reply)
 static int forget_expired(struct auth *auth)
 {
     char now[24];
-    const struct slice words[] = {
-        slice_text("ZREMRANGEBYSCORE"), slice_text("-inf"),
-        slice_of(now, (size_t)snprintf(now, sizeof(now), "%" PRId64, (int64_t)time(NULL)))};
+    const struct slice words[] = {slice_text("ZREMRANGEBYSCORE"), slice_text("-inf"),
+                                  slice_print(now, sizeof(now), "%" PRId64, (int64_t)time(NULL))};
 
     return command_on(auth, "auth:revoked", words, 3, NULL, NULL);
 }

@@ -17,7 +17,12 @@ static size_t digits_of(uint64_t value, char digits[20])
 
 static struct slice value_of(const struct record_field *field, char digits[20])
 {
-    return field->text.length ? field->text : slice_of(digits, digits_of(field->number, digits));
+    size_t length;
+
+    if (field->text.length)
+        return field->text;
+    length = digits_of(field->number, digits);
+    return slice_of(digits, length);
 }
 
 static void say(struct buffer *text, const char *name, struct slice value, struct record_said *said)

@@ -25,6 +25,10 @@ static inline struct slice slice_text(const char *text)
     return (struct slice){.data = text, .length = text ? strlen(text) : 0};
 }
 
+/* Of what is printed into `room`; whoever calls has made it large enough. */
+struct slice slice_print(char *room, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 static inline bool slice_equal(struct slice a, struct slice b)
 {
     return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);

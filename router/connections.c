@@ -6,7 +6,6 @@
 #include "router/events.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Others are the router's own. */
@@ -166,7 +165,7 @@ static uint32_t connections_key(struct engine *engine, const struct gateway *gat
 
 static struct slice field_of(uint64_t id, char text[24])
 {
-    return slice_of(text, (size_t)snprintf(text, 24, "%" PRIu64, id));
+    return slice_print(text, 24, "%" PRIu64, id);
 }
 
 /* "protocol flags position user", and behind a newline, which no user id has, the slot. The

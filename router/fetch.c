@@ -221,7 +221,7 @@ void partition_fetch(struct partition *partition, const struct engine_need *need
     if (!fetch_add(partition, need))
         return;
     argv[1] = key_of(partition, &key, need);
-    argv[2] = slice_of(id, (size_t)snprintf(id, sizeof(id), "%" PRIu64, need->message));
+    argv[2] = slice_print(id, sizeof(id), "%" PRIu64, need->message);
     request = request_create(partition, need);
     if (bus_command(partition->router->bus, on_fetched, request, 2 + kinds[need->kind].words,
                     argv) < 0)

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Room of a buffer that stays when its frames are written. */
@@ -70,7 +69,7 @@ void forward_say(struct engine *engine, uint32_t partition, const struct frame *
 
 static struct slice source_name(uint32_t partition, char text[16])
 {
-    return slice_of(text, (size_t)snprintf(text, 16, "p%" PRIu32, partition));
+    return slice_print(text, 16, "p%" PRIu32, partition);
 }
 
 static void write_entry(struct engine *engine, uint32_t partition, size_t index,

@@ -6,7 +6,7 @@
 #include "router/conversation.h"
 #include "router/events.h"
 
-#include <stdio.h>
+#include <inttypes.h>
 #include <string.h>
 
 /* The id of a deleted group is not given again for so long. */
@@ -134,8 +134,7 @@ static void end_group(const struct change *change)
     delete_key(engine, conversation_key(engine, group, CONVERSATION_LOG));
     delete_key(engine, conversation_key(engine, group, CONVERSATION_CHANGES));
     effects_hset(engine->effects, object, slice_text("deleted"),
-                 slice_of(now, (size_t)snprintf(now, sizeof(now), "%llu",
-                                                (unsigned long long)engine->now_ms)));
+                 slice_print(now, sizeof(now), "%" PRIu64, engine->now_ms));
     effects_open(engine->effects, EFFECT_PEXPIRE, object, 1);
     effects_text(engine->effects, slice_text(ENDED_MS));
     group->exists = false;

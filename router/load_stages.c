@@ -146,10 +146,11 @@ static void ask_output(struct partition *partition, struct slice gateway, struct
 {
     struct buffer key = {0};
     char text[NUMBER_TEXT_SIZE];
+    int length = number_format(from, text);
     struct slice argv[] = {
         slice_text("XRANGE"),
         partition_key(partition, &key, "out", gateway),
-        slice_of(text, (size_t)number_format(from, text)),
+        slice_of(text, (size_t)length),
         slice_text("+"),
         slice_text("COUNT"),
         slice_text(OUTPUT_PAGE),

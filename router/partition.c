@@ -9,7 +9,6 @@
 
 #include <inttypes.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 EMBED(take_lua, "router/take.lua");
@@ -229,8 +228,7 @@ void partition_take(struct partition *partition)
     argv[0] = partition_key(partition, &state, "state", (struct slice){0});
     argv[1] = partition_key(partition, &lease, "lease", (struct slice){0});
     argv[2] = slice_text(router->id);
-    argv[3] = slice_of(lease_ms, (size_t)snprintf(lease_ms, sizeof(lease_ms), "%" PRId64,
-                                                  router->settings.lease_ms));
+    argv[3] = slice_print(lease_ms, sizeof(lease_ms), "%" PRId64, router->settings.lease_ms);
     argv[4] = slice_text(router->run_id);
     if (bus_eval(router->bus, &take_script, on_taken, request, 2, 5, argv) < 0)
         on_taken(request, NULL);

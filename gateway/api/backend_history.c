@@ -8,7 +8,6 @@
 #include "gateway/bus/query.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define LIMIT_MAX 100
@@ -34,8 +33,8 @@ static void ask(struct backend_call *call, uint64_t count, query_fn *answer)
         {.what = "histories"}, {.what = "state"}, {.what = "topic", .name = topic}};
     const struct slice arguments[] = {
         topic,
-        slice_of(after, (size_t)snprintf(after, sizeof(after), "%" PRIu64, call->after)),
-        slice_of(entries, (size_t)snprintf(entries, sizeof(entries), "%" PRIu64, count)),
+        slice_print(after, sizeof(after), "%" PRIu64, call->after),
+        slice_print(entries, sizeof(entries), "%" PRIu64, count),
         slice_text(PAGE_BYTES),
     };
     const struct query query = {

@@ -21,33 +21,27 @@ struct shape {
 };
 
 #define IN(member) offsetof(struct frame, member)
-#define SHAPE(TYPE, body)                                                                          \
-    {                                                                                              \
-        FRAME_##TYPE, IN(body.connection), IN(body.request), 0                                     \
-    }
-#define SHAPE_WITH_ID(TYPE, body)                                                                  \
-    {                                                                                              \
-        FRAME_##TYPE, IN(body.connection), IN(body.request), IN(body.id)                           \
-    }
+#define SHAPE(TYPE, body) FRAME_##TYPE, IN(body.connection), IN(body.request), 0
+#define SHAPE_WITH_ID(TYPE, body) FRAME_##TYPE, IN(body.connection), IN(body.request), IN(body.id)
 
 static const struct shape requests[] = {
-    SHAPE_WITH_ID(TOPIC_PUBLISH, topic_publish),
-    SHAPE_WITH_ID(DIRECT_MESSAGE, direct_message),
-    SHAPE_WITH_ID(CONVERSATION_POST, conversation_post),
-    SHAPE(CONVERSATION_CHANGE, conversation_change),
-    SHAPE(CONVERSATION_MARK, conversation_mark),
-    SHAPE(CONVERSATION_SIGNAL, conversation_signal),
-    SHAPE(GROUP_CHANGE, group_change),
-    SHAPE(EVENTS_FOLLOW, events_follow),
-    SHAPE(USER_DISCONNECT, user_disconnect),
+    {SHAPE_WITH_ID(TOPIC_PUBLISH, topic_publish)},
+    {SHAPE_WITH_ID(DIRECT_MESSAGE, direct_message)},
+    {SHAPE_WITH_ID(CONVERSATION_POST, conversation_post)},
+    {SHAPE(CONVERSATION_CHANGE, conversation_change)},
+    {SHAPE(CONVERSATION_MARK, conversation_mark)},
+    {SHAPE(CONVERSATION_SIGNAL, conversation_signal)},
+    {SHAPE(GROUP_CHANGE, group_change)},
+    {SHAPE(EVENTS_FOLLOW, events_follow)},
+    {SHAPE(USER_DISCONNECT, user_disconnect)},
     {FRAME_NAME_CLAIM, 0, IN(name_claim.request), 0},
 };
 
 static const struct shape answers[] = {
-    SHAPE(PUBLISH_REPLY, publish_reply),
-    SHAPE(DIRECT_REPLY, direct_reply),
-    SHAPE(CONVERSATION_REPLY, conversation_reply),
-    SHAPE(EVENTS_FOLLOWED, events_followed),
+    {SHAPE(PUBLISH_REPLY, publish_reply)},
+    {SHAPE(DIRECT_REPLY, direct_reply)},
+    {SHAPE(CONVERSATION_REPLY, conversation_reply)},
+    {SHAPE(EVENTS_FOLLOWED, events_followed)},
     {FRAME_NAME_ANSWER, 0, IN(name_answer.request), 0},
 };
 

@@ -12,11 +12,12 @@
  * By descriptor. A descriptor is closed by whoever has it, and its number comes again: the inode
  * says whether it is still the socket that the relay was set for.
  */
-static struct slot {
+struct slot {
     const struct peer_relay *functions; /* NULL: a TCP socket, as far as known */
     void *relay;                        /* NULL: it is gone */
     ino_t inode;
-} * slots;
+};
+static struct slot *slots;
 static size_t slot_count;
 
 /* 0 when it cannot be told. */

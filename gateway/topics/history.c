@@ -202,7 +202,7 @@ static void ask(struct resume *resume)
         {.what = "histories"}, {.what = "state"}, {.what = "topic", .name = topic}};
     const struct slice arguments[] = {
         topic,
-        slice_of(after, (size_t)snprintf(after, sizeof(after), "%" PRIu64, resume->position)),
+        slice_print(after, sizeof(after), "%" PRIu64, resume->position),
         slice_text(resume->state == RESUME_PAGING ? PAGE_ENTRIES : "0"),
         slice_text(PAGE_BYTES),
     };

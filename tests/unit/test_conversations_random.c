@@ -353,7 +353,7 @@ static void write_message(struct sim *sim, unsigned user, struct place *place)
         sent->to = -1;
     sent->direct = sent->to >= 0 && chance(sim, 40);
     sent->partition = sent->direct ? home_of((unsigned)sent->to) : chat_home(user, sent->to);
-    id = slice_of(text, (size_t)snprintf(text, sizeof(text), "m%zu", sim->sent_count++));
+    id = slice_print(text, sizeof(text), "m%zu", sim->sent_count++);
     if (sent->direct)
         say(place, (uint32_t)sent->partition,
             (struct frame){.type = FRAME_DIRECT_MESSAGE,

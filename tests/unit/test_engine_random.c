@@ -186,7 +186,7 @@ static const char *user_name(unsigned user)
 
 static struct slice message_id(size_t index, char text[24])
 {
-    return slice_of(text, (size_t)snprintf(text, 24, "m%zu", index));
+    return slice_print(text, 24, "m%zu", index);
 }
 
 static size_t message_index(const struct sim *sim, struct slice id)
