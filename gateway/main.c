@@ -202,14 +202,21 @@ static void on_left(void *arg)
     process_end(arg);
 }
 
-static void on_drained(void *arg)
+static void on_answered(void *arg)
 {
     struct program *program = arg;
 
     uplink_leave(program->gateway.uplink, LEAVE_TIMEOUT_MS, on_left, &program->process);
 }
 
-/* Clients go elsewhere, then partitions hear that we leave. */
+static void on_drained(void *arg)
+{
+    struct program *program = arg;
+
+    backend_drain(program->gateway.backend, on_answered, program);
+}
+
+/* Clients go elsewhere, requests of the API are answered, then partitions hear that we leave. */
 static void on_stop(struct process *process)
 {
     struct program *program = (struct program *)process;

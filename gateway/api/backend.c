@@ -29,6 +29,8 @@ struct backend {
     struct backend_call *open; /* hash by number, in the order they were made */
     uint64_t last;
     uv_timer_t timer; /* runs while one is open */
+    void (*drained)(void *arg);
+    void *drained_arg;
 };
 
 struct gateway *backend_gateway(struct backend *backend)
@@ -55,12 +57,25 @@ void backend_refuse(struct arrival *arrival, int status, const char *field, cons
     arrival_answer(arrival, &answer);
 }
 
+static void notice_drained(struct backend *backend)
+{
+    void (*drained)(void *arg) = backend->drained;
+
+    if (drained == NULL || backend->open != NULL)
+        return;
+    backend->drained = NULL;
+    drained(backend->drained_arg);
+}
+
 static void drop(struct backend_call *call)
 {
-    HASH_DEL(call->backend->open, call);
+    struct backend *backend = call->backend;
+
+    HASH_DEL(backend->open, call);
     buffer_finish(&call->delivered);
     buffer_finish(&call->topic);
     free(call);
+    notice_drained(backend);
 }
 
 void backend_answer(struct backend_call *call, int status, struct buffer *body)
@@ -617,6 +632,13 @@ struct backend *backend_create(struct gateway *gateway, struct buffer *error)
     return backend;
 }
 
+void backend_drain(struct backend *backend, void (*done)(void *arg), void *arg)
+{
+    backend->drained = done;
+    backend->drained_arg = arg;
+    notice_drained(backend);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     free(handle->data);
@@ -629,6 +651,7 @@ void backend_destroy(struct backend **pointer)
     if (backend == NULL)
         return;
     *pointer = NULL;
+    backend->drained = NULL;
     while (backend->open)
         drop(backend->open);
     backend_keys_destroy(&backend->keys);

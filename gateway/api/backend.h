@@ -22,6 +22,9 @@ struct bus;
 void backend_add_scripts(struct bus *);
 /* NULL with the line for the operator in error. */
 struct backend *backend_create(struct gateway *, struct buffer *error);
+/* Calls done when all that wait are answered: now, or within 5 seconds. New ones are refused
+ * (gateway->draining). */
+void backend_drain(struct backend *, void (*done)(void *arg), void *arg);
 void backend_destroy(struct backend **); /* after the arrivals; NULL-safe; clears the pointer */
 
 /* For the listener: whether the path is one of the API; how much of a request's body is worth

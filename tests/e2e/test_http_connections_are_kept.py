@@ -253,6 +253,19 @@ def test_a_gateway_that_ends_waits_for_nobody(new_stack):
     stack.gateways[0].await_exit()
 
 
+def test_a_gateway_that_ends_answers_what_waits(new_stack):
+    stack = new_stack(auth=False, gateways=1, api_keys=KEYS)
+    gateway = stack.gateways[0]
+    stack.router.kill()
+    with http_connection(gateway.address) as connection:
+        connection.request("POST", "/api/v1/publish", BODY, HEADERS)
+        wait_until(lambda: "api_requests_total{process=\"gateway-1\"} 1\n" in
+                   gateway.get("/metrics")[1], "it is read")
+        gateway.terminate()
+        assert connection.getresponse().status == 504
+    gateway.await_exit()
+
+
 # ---- behind a proxy -----------------------------------------------------------------------------
 
 HAPROXY = """
