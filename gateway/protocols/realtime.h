@@ -139,6 +139,8 @@ void realtime_do_unsubscribe(struct realtime_request *);
 /* A change of subscriptions is in force: sends its Status, and the Ack. */
 void realtime_on_subscribed(struct session *, uint64_t request);
 void realtime_forget_changes(struct session *);
+/* Ends the subscriptions that the session's token does not permit; the Status names them. */
+void realtime_end_forbidden(const struct realtime_request *);
 
 /* ---- realtime_encode.c: appends one message; id may have data NULL (none) ---- */
 void realtime_encode_welcome(struct buffer *, uint64_t gateway_bits, uint64_t connection,
@@ -146,9 +148,10 @@ void realtime_encode_welcome(struct buffer *, uint64_t gateway_bits, uint64_t co
 void realtime_encode_ping(struct buffer *, int64_t now_s);
 /* timestamp: a JSON value. */
 void realtime_encode_pong(struct buffer *, struct slice id, struct slice timestamp);
-/* topics: a JSON array; history: a JSON object, or empty. */
+/* topics: a JSON array; history: a JSON object, or empty; reason: NULL for none. */
 void realtime_encode_subscriptions(struct buffer *, struct slice id, const char *status,
-                                   struct slice topics, size_t active, struct slice history);
+                                   struct slice topics, size_t active, struct slice history,
+                                   const char *reason);
 void realtime_encode_ack(struct buffer *, struct slice id, struct slice message_id,
                          const char *status);
 void realtime_encode_ack_recipients(struct buffer *, struct slice id, struct slice message_id,

@@ -214,6 +214,7 @@ void realtime_do_auth(struct realtime_request *request)
     } else {
         replace_identity(session, &identity);
         tell_refreshed(request);
+        realtime_end_forbidden(request);
     }
 }
 

@@ -76,7 +76,8 @@ void realtime_encode_pong(struct buffer *out, struct slice id, struct slice time
 }
 
 void realtime_encode_subscriptions(struct buffer *out, struct slice id, const char *status,
-                                   struct slice topics, size_t active, struct slice history)
+                                   struct slice topics, size_t active, struct slice history,
+                                   const char *reason)
 {
     open_message(out, "Status");
     append_string(out, "\"status\":", slice_text(status));
@@ -85,6 +86,8 @@ void realtime_encode_subscriptions(struct buffer *out, struct slice id, const ch
     buffer_append_u64(out, active);
     if (history.length)
         append_json(out, ",\"history\":", history, "");
+    if (reason)
+        append_string(out, ",\"reason\":", slice_text(reason));
     buffer_append_byte(out, '}');
     close_message(out, id);
 }

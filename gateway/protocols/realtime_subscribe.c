@@ -21,7 +21,8 @@ struct realtime_change {
     TAILQ_ENTRY(realtime_change) link;
     uint64_t number;
     bool want;
-    bool follows; /* histories: its Status says where they are */
+    bool follows;   /* histories: its Status says where they are */
+    bool forbidden; /* nobody asked for it: the token does not permit them any more */
     size_t id_length, topics_length;
     char text[]; /* id, then topics as a JSON array */
 };
@@ -311,7 +312,7 @@ static struct realtime_change *remember(const struct realtime_request *request,
     struct realtime_change *change = xmalloc(sizeof(*change) + request->id.length + topics->length);
 
     change->number = ++last;
-    change->follows = false;
+    change->follows = change->forbidden = false;
     change->want = want;
     change->id_length = request->id.length;
     change->topics_length = topics->length;
@@ -397,6 +398,58 @@ static void change_subscriptions(const struct realtime_request *request, bool wa
     free(names.names);
 }
 
+struct forbidden {
+    const struct session *session;
+    struct buffer bytes; /* of the names, each ended by a newline */
+    size_t count;
+};
+
+static void add_forbidden(void *arg, struct slice name)
+{
+    struct forbidden *forbidden = arg;
+
+    if (topic_permitted(forbidden->session->identity.subscribe_topics, name))
+        return;
+    buffer_append_slice(&forbidden->bytes, name);
+    buffer_append_byte(&forbidden->bytes, '\n');
+    forbidden->count++;
+}
+
+static struct names cut_names(const struct forbidden *forbidden)
+{
+    struct names names = {.names = xcalloc(forbidden->count, sizeof(*names.names))};
+    const char *at = forbidden->bytes.data, *end;
+
+    for (; names.count < forbidden->count; at = end + 1) {
+        end = strchr(at, '\n');
+        names.names[names.count++] = slice_of(at, (size_t)(end - at));
+    }
+    return names;
+}
+
+/* Credit is not asked for: it cannot wait, and there is no more of it than was subscribed. */
+void realtime_end_forbidden(const struct realtime_request *request)
+{
+    struct session *session = request->session;
+    const struct realtime_request nobodys = {.session = session, .state = request->state};
+    struct forbidden forbidden = {.session = session};
+    struct realtime_change *change;
+    struct buffer written = {0};
+    struct names names;
+
+    topics_each_wanted(session->gateway->topics, session, add_forbidden, &forbidden);
+    if (forbidden.count == 0)
+        return;
+    names = cut_names(&forbidden);
+    write_names(&written, &names);
+    change = remember(&nobodys, &written, false);
+    change->forbidden = true;
+    topics_unsubscribe(session->gateway->topics, session, names.names, names.count, change->number);
+    free(names.names);
+    buffer_finish(&written);
+    buffer_finish(&forbidden.bytes);
+}
+
 void realtime_do_subscribe(struct realtime_request *request)
 {
     change_subscriptions(request, true);
@@ -431,7 +484,8 @@ void realtime_on_subscribed(struct session *session, uint64_t request)
     if (change->follows)
         write_histories(&histories, session, change_topics(change));
     realtime_encode_subscriptions(out, change_id(change), status, change_topics(change),
-                                  topics_count(session), buffer_slice(&histories));
+                                  topics_count(session), buffer_slice(&histories),
+                                  change->forbidden ? "not_permitted" : NULL);
     buffer_finish(&histories);
     session_send_text(session, buffer_slice(out));
     if (change->id_length > 0)

@@ -172,6 +172,28 @@ bool topics_has(const struct session *session, struct slice name)
     return found && found->wanted;
 }
 
+/* As a client writes it. */
+static struct slice client_name(struct topics *topics, const struct target *target)
+{
+    if (target->kind != TARGET_PRESENCE)
+        return target_name(target);
+    if (slice_is(target_name(target), "*"))
+        return slice_text("presence.*");
+    buffer_reset(&topics->scratch, TOPIC_MAX);
+    topic_presence_name(&topics->scratch, target_name(target));
+    return buffer_slice(&topics->scratch);
+}
+
+void topics_each_wanted(struct topics *topics, const struct session *session,
+                        void (*visit)(void *arg, struct slice name), void *arg)
+{
+    const struct session_topics *of = session->topics;
+
+    for (size_t i = 0; of && i < of->count; i++)
+        if (of->list[i]->wanted)
+            visit(arg, client_name(topics, of->list[i]->key.target));
+}
+
 bool topics_has_presence(const struct session *session, struct slice user)
 {
     const struct subscription *found =

@@ -53,6 +53,10 @@ size_t topics_count(const struct session *);
 /* Of the names of its patterns: each partition keeps them, and hears them all when one changes. */
 size_t topics_pattern_bytes(const struct session *);
 bool topics_has(const struct session *, struct slice name);
+/* Calls visit with the name of each that topics_count counts, valid during the call; visit changes
+ * none. */
+void topics_each_wanted(struct topics *, const struct session *,
+                        void (*visit)(void *arg, struct slice name), void *arg);
 /* Of presence.<user>; user "*" is everybody. */
 bool topics_has_presence(const struct session *, struct slice user);
 /* Whether a message to topic would reach the session. */
