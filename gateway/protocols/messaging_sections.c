@@ -25,7 +25,6 @@ struct input {
 struct entry {
     const struct json_value *value;
     struct slice raw;
-    struct slice id; /* as JSON, for errors; empty when it has none that could be repeated */
 };
 
 static const struct messaging_fault fine;
@@ -259,7 +258,7 @@ static struct messaging_fault send_one(struct input *input, const struct entry *
 
 /* ---- sections ---- */
 
-/* For an error: what stands there, if it can be repeated. */
+/* For an error: what stands there as JSON; empty when it could not be repeated. */
 static struct slice repeatable_id(const struct input *input, const struct json_value *value)
 {
     return is_id(json_member(value, "id")) ? json_member_raw(input->json, value, "id")
@@ -273,12 +272,10 @@ static void each_entry(struct input *input, const struct json_value *list, struc
     struct entry entry = {.value = json_first(list)};
 
     for (size_t left = json_count(list); left > 0 && json_cut_element(&rest, &entry.raw); left--) {
-        struct messaging_fault fault;
+        struct messaging_fault fault = handle(input, &entry);
 
-        entry.id = repeatable_id(input, entry.value);
-        fault = handle(input, &entry);
         if (fault.message)
-            add_error(input, entry.id, fault, 0);
+            add_error(input, repeatable_id(input, entry.value), fault, 0);
         if (left > 1)
             entry.value = json_next(entry.value);
     }
