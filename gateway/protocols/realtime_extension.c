@@ -15,7 +15,9 @@
 struct put {
     struct gateway *gateway;
     uint64_t session;
-    char *id; /* the client's own; NULL: none */
+    char *id;
+    size_t id_length;
+    bool own_id; /* it is the client's */
 };
 
 /* ---- the message with its sender ---- */
@@ -110,16 +112,26 @@ void realtime_do_extension_user(struct realtime_request *request)
 
 /* ---- to the backend ---- */
 
+static void acknowledge(const struct realtime_request *request, struct slice id)
+{
+    struct buffer *out = realtime_scratch();
+
+    realtime_encode_ack(out, request->id, id, "accepted");
+    session_send_text(request->session, buffer_slice(out));
+}
+
 static void on_put(void *arg, bool kept)
 {
     struct put *put = arg;
     struct session *session = session_find(put->gateway->sessions, put->session);
-    const struct realtime_request request = {.session = session, .id = slice_text(put->id)};
+    const struct slice id = slice_of(put->id, put->id_length);
+    const struct realtime_request request = {.session = session,
+                                             .id = put->own_id ? id : slice_of(NULL, 0)};
 
-    if (session && !kept)
+    if (session && kept)
+        acknowledge(&request, id);
+    else if (session)
         realtime_unavailable(&request);
-    else if (session && put->id)
-        realtime_ack(session, request.id, "accepted");
     free(put->id);
     free(put);
 }
@@ -144,8 +156,9 @@ void realtime_do_extension_backend(struct realtime_request *request)
     put = xcalloc(1, sizeof(*put));
     put->gateway = session->gateway;
     put->session = session->id;
-    if (request->id.data)
-        put->id = xmemdup0(request->id.data, request->id.length);
+    put->id = xmemdup0(extension.id.data, extension.id.length);
+    put->id_length = extension.id.length;
+    put->own_id = extension.retry;
     if (extensions_put(session->gateway, &extension, on_put, put) < 0)
         on_put(put, false);
 }

@@ -177,10 +177,12 @@ static bool is_absent_or(const struct json_value *value, enum json_type type)
     return value == NULL || json_type(value) == type;
 }
 
-static struct fault read_rest(struct realtime_request *request)
+/* What is for a backend may have any data. */
+static struct fault read_rest(struct realtime_request *request, const struct command *command)
 {
     request->data = json_member(request->root, "data");
-    if (json_type(request->data) != JSON_OBJECT)
+    if (request->data == NULL ||
+        (json_type(request->data) != JSON_OBJECT && command != &extension_to_backend))
         return (struct fault){"data", "data must be an object"};
     if (!is_absent_or(json_member(request->root, "timestamp"), JSON_NUMBER))
         return (struct fault){"timestamp", "timestamp must be a number"};
@@ -202,7 +204,7 @@ static struct fault read_message(struct realtime_request *request, struct json *
     later = read_command(request, command);
     if (fault.message == NULL)
         fault = later;
-    return fault.message ? fault : read_rest(request);
+    return fault.message ? fault : read_rest(request, *command);
 }
 
 static void refuse(const struct realtime_request *request, const struct fault *fault)

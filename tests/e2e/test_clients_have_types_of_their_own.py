@@ -48,6 +48,21 @@ def test_to_a_backend(stack):
     assert json.loads(second["message"])["data"] == {"action": "another"}
 
 
+def test_to_a_backend_with_any_data_and_no_id(stack):
+    alice, = stack.users("alice")
+    sender = stack.connect(alice)
+    for data in ("text", [1.0], None, True):
+        sender.send("X-CustomAction", data, id=None)
+        answer = sender.take("Ack")
+        entry = entries_of(stack, alice)[-1]
+        assert answer == {"message_id": entry["id"], "status": "accepted"}
+        assert json.loads(entry["message"])["data"] == data
+    sender.send_text('{"type":"X-CustomAction"}')
+    assert sender.take("Error")["details"] == {"field": "data"}
+    sender.send("X-CustomAction", {}, id="a\0b")
+    assert sender.answer("a\0b")["data"]["message_id"] == "a\0b"
+
+
 def test_the_stream_has_an_end(new_stack):
     stack = new_stack(auth=False, gateways=1, extensions=100)
     sender = stack.connect(*stack.users("alice"))
