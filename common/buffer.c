@@ -1,5 +1,6 @@
 #include "common/buffer.h"
 
+#include "common/digits.h"
 #include "common/xalloc.h"
 
 #include <stdarg.h>
@@ -32,14 +33,7 @@ void buffer_grow(struct buffer *buffer, size_t more)
 
 void buffer_append_u64(struct buffer *buffer, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    buffer_append(buffer, digits + at, sizeof(digits) - at);
+    buffer->length += digits_write(value, buffer_reserve(buffer, DIGITS_MAX));
 }
 
 void buffer_appendf(struct buffer *buffer, const char *format, ...)

@@ -1,12 +1,17 @@
 #include "common/number.h"
 
+#include "common/digits.h"
+
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 
 int number_format(struct number number, char text[NUMBER_TEXT_SIZE])
 {
-    return snprintf(text, NUMBER_TEXT_SIZE, "%" PRIu64 "-%" PRIu64, number.epoch, number.sequence);
+    size_t length = digits_write(number.epoch, text);
+
+    text[length++] = '-';
+    length += digits_write(number.sequence, text + length);
+    text[length] = '\0';
+    return (int)length;
 }
 
 static int parse_digits(struct slice text, size_t *at, uint64_t *value)

@@ -1,28 +1,17 @@
 #include "common/record.h"
 
+#include "common/digits.h"
+
 #include <assert.h>
 #include <errno.h>
 
 /* ---- writing ---- */
 
-static size_t digits_of(uint64_t value, char digits[20])
+static struct slice value_of(const struct record_field *field, char digits[DIGITS_MAX])
 {
-    size_t at = 20;
-
-    for (; value; value /= 10)
-        digits[--at] = (char)('0' + value % 10);
-    memmove(digits, digits + at, 20 - at);
-    return 20 - at;
-}
-
-static struct slice value_of(const struct record_field *field, char digits[20])
-{
-    size_t length;
-
-    if (field->text.length)
+    if (field->text.length || field->number == 0)
         return field->text;
-    length = digits_of(field->number, digits);
-    return slice_of(digits, length);
+    return slice_of(digits, digits_write(field->number, digits));
 }
 
 static void say(struct buffer *text, const char *name, struct slice value, struct record_said *said)
@@ -46,7 +35,7 @@ void record_write(struct record_writer *writer, const struct record_field *field
 {
     struct buffer *text = &writer->text;
     size_t begin = text->length;
-    char digits[20];
+    char digits[DIGITS_MAX];
 
     assert(count <= RECORD_FIELDS_MAX);
     for (size_t i = 0; i < count; i++) {

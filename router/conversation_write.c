@@ -1,6 +1,5 @@
 #include "router/conversation.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Pairs of members in one effect; fields of another. */
@@ -125,14 +124,18 @@ void conversation_remove_member(struct engine *engine, struct conversation *conv
 
 static void member_pair(struct engine *engine, const struct participant *member)
 {
-    char value[128];
-    int length = snprintf(value, sizeof(value), "%llu %llu %llu %llu %llu",
-                          (unsigned long long)member->delivered, (unsigned long long)member->read,
-                          (unsigned long long)member->since, (unsigned long long)member->wrote,
-                          (unsigned long long)member->joined_ms);
+    const uint64_t numbers[] = {member->delivered, member->read, member->since, member->wrote,
+                                member->joined_ms};
+    struct buffer *line = &engine->conversations->line;
 
     effects_text(engine->effects, member_field(engine, member));
-    effects_text(engine->effects, slice_of(value, (size_t)length));
+    buffer_reset(line, SIZE_MAX);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (i)
+            buffer_append_byte(line, ' ');
+        buffer_append_u64(line, numbers[i]);
+    }
+    effects_text(engine->effects, buffer_slice(line));
 }
 
 static size_t changed_members(const struct conversation *conversation)

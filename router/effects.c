@@ -1,10 +1,9 @@
 #include "router/effects.h"
 
+#include "common/digits.h"
 #include "common/xalloc.h"
 
-#include <inttypes.h>
 #include <msgpack.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* The list's header is written last, into the room left for it: array 32, big-endian count. */
@@ -166,10 +165,9 @@ void effects_text(struct effects *effects, struct slice text)
 
 void effects_u64(struct effects *effects, uint64_t value)
 {
-    char digits[24];
-    int length = snprintf(digits, sizeof(digits), "%" PRIu64, value);
+    char digits[DIGITS_MAX];
 
-    effects_text(effects, slice_of(digits, (size_t)length));
+    effects_text(effects, slice_of(digits, digits_write(value, digits)));
 }
 
 void effects_text_pair(struct effects *effects, const char *name, struct slice value)

@@ -6,7 +6,6 @@
 #include "common/xalloc.h"
 #include "router/mailbox.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 /* Pairs of one effect: Lua unpacks so many arguments. */
@@ -150,8 +149,12 @@ static void write_item(struct effects *effects, const struct unread_item *item)
 {
     struct buffer value = {0};
 
-    buffer_appendf(&value, "%" PRIu64 " %" PRIu64 " %" PRIu64 " ", item->size, item->sent_at_ms,
-                   item->protocol);
+    buffer_append_u64(&value, item->size);
+    buffer_append_byte(&value, ' ');
+    buffer_append_u64(&value, item->sent_at_ms);
+    buffer_append_byte(&value, ' ');
+    buffer_append_u64(&value, item->protocol);
+    buffer_append_byte(&value, ' ');
     buffer_append_slice(&value, item->from);
     buffer_append_byte(&value, '\n');
     buffer_append_slice(&value, item->id);
