@@ -78,7 +78,9 @@ static void notify(const struct realtime_request *request, const struct realtime
     struct realtime_content everybody = *content;
     struct slice address;
 
-    if (json_member(request->data, "target_user")) {
+    if (json_member(request->data, "target_user") && json_member(request->data, "topic")) {
+        realtime_refuse_field(request, "target_user", "to a topic or to a user, not both");
+    } else if (json_member(request->data, "target_user")) {
         if (realtime_need_user(request, &address))
             realtime_send_direct(request, address, content);
     } else if (json_member(request->data, "topic")) {

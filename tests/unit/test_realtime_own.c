@@ -299,6 +299,7 @@ static void test_bad_notifications(void **state)
         {"{\"message\":\"m\",\"actions\":[7]}", "actions"},
         {"{\"message\":\"m\",\"target_user\":\"*\"}", "target_user"},
         {"{\"message\":\"m\",\"topic\":\"a.*\"}", "topic"},
+        {"{\"message\":\"m\",\"topic\":\"a\",\"target_user\":\"bob\"}", "target_user"},
     };
     char text[200];
 
