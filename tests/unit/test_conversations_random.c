@@ -10,6 +10,7 @@
  *     ENGINE_STEPS=n   of so many steps (150)
  */
 #include "common/xalloc.h"
+#include "tests/unit/chance.h"
 #include "tests/unit/engine_world.h"
 #include "tests/unit/model_gateway.h"
 
@@ -18,10 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define USERS 5
 #define DEVICES 2
@@ -82,8 +81,8 @@ struct late_entry {
 };
 
 struct sim {
-    uint64_t seed, state;
-    size_t steps, step, born;
+    struct chance chance;
+    size_t steps, born;
     struct engine_limits limits;
     struct router routers[PARTS];
     struct place places[PLACES];
@@ -94,65 +93,9 @@ struct sim {
     size_t sent_count, events;
     struct late_entry late[LATE_MAX];
     size_t late_count;
-    bool calm;
 };
 
-static struct sim *running;
 static const char *const names[USERS] = {"u0", "u1", "u2", "u3", "u4"};
-
-/* ---- chance ---- */
-
-static uint64_t draw(void *arg)
-{
-    struct sim *sim = arg;
-
-    sim->state ^= sim->state << 13;
-    sim->state ^= sim->state >> 7;
-    sim->state ^= sim->state << 17;
-    return sim->state;
-}
-
-static uint64_t below(struct sim *sim, uint64_t limit)
-{
-    return (draw(sim) >> 11) % limit;
-}
-
-static bool chance(struct sim *sim, unsigned percent)
-{
-    return below(sim, 100) < percent;
-}
-
-static bool rarely(struct sim *sim, unsigned of_10000)
-{
-    return !sim->calm && below(sim, 10000) < of_10000;
-}
-
-static void violation(const struct sim *sim, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void violation(const struct sim *sim, const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    fail_msg("%s (step %zu; ENGINE_SEED=%llu ENGINE_RUNS=1)", text, sim->step,
-             (unsigned long long)sim->seed);
-}
-
-static void on_abort(int signal_number)
-{
-    char text[80];
-    int length =
-        snprintf(text, sizeof(text), "aborted: ENGINE_SEED=%llu ENGINE_RUNS=1 step %zu\n",
-                 running ? (unsigned long long)running->seed : 0, running ? running->step : 0);
-
-    if (write(2, text, (size_t)length) < 0)
-        _exit(2);
-    signal(signal_number, SIG_DFL);
-}
 
 /* ---- names and places ---- */
 
@@ -188,7 +131,7 @@ static size_t message_index(const struct sim *sim, struct slice id)
     for (size_t i = 1; i < id.length; i++)
         index = index * 10 + (size_t)(id.data[i] - '0');
     if (id.length < 2 || index >= sim->sent_count)
-        violation(sim, "a message nobody sent: %.*s", (int)id.length, id.data);
+        chance_fail(&sim->chance, "a message nobody sent: %.*s", (int)id.length, id.data);
     return index;
 }
 
@@ -216,7 +159,8 @@ static void on_taken(void *arg, struct model_gateway *gateway, uint64_t connecti
 
     (void)number;
     if (device_at(sim, gateway, connection, &user) == NULL || user != PLAIN_USER)
-        violation(sim, "%.*s was written as a message to one who follows", (int)id.length, id.data);
+        chance_fail(&sim->chance, "%.*s was written as a message to one who follows",
+                    (int)id.length, id.data);
     sim->sent[message_index(sim, id)].taken = true;
 }
 
@@ -235,8 +179,10 @@ static void on_taken_event(void *arg, struct model_gateway *gateway, uint64_t co
 
 static void on_refused(void *arg, struct model_gateway *gateway, uint64_t connection)
 {
+    const struct sim *sim = arg;
+
     (void)gateway, (void)connection;
-    violation(arg, "a connection was refused");
+    chance_fail(&sim->chance, "a connection was refused");
 }
 
 static unsigned user_of(struct sim *sim, struct slice name)
@@ -244,7 +190,7 @@ static unsigned user_of(struct sim *sim, struct slice name)
     for (unsigned user = 0; user < USERS; user++)
         if (slice_is(name, names[user]))
             return user;
-    violation(sim, "nobody is called %.*s", (int)name.length, name.data);
+    chance_fail(&sim->chance, "nobody is called %.*s", (int)name.length, name.data);
     return 0;
 }
 
@@ -259,7 +205,7 @@ static void on_heard(void *arg, struct model_gateway *gateway, const struct fram
     if (frame->type != FRAME_EVENT_DELIVERY)
         return;
     if (event->event >= EVENTS_MAX)
-        violation(sim, "too many events: the test is wrong");
+        chance_fail(&sim->chance, "too many events: the test is wrong");
     seen = &sim->seen[user_of(sim, event->user)][event->event];
     if (seen->kind == 0) {
         seen->kind = event->kind;
@@ -268,13 +214,15 @@ static void on_heard(void *arg, struct model_gateway *gateway, const struct fram
     }
     if (seen->kind != event->kind || seen->message != event->message ||
         !slice_is(event->chat, seen->chat))
-        violation(sim, "event %d of %.*s is not what it was", (int)event->event,
-                  (int)event->user.length, event->user.data);
+        chance_fail(&sim->chance, "event %d of %.*s is not what it was", (int)event->event,
+                    (int)event->user.length, event->user.data);
 }
 
 static void on_wrong(void *arg, const char *what)
 {
-    violation(arg, "%s", what);
+    const struct sim *sim = arg;
+
+    chance_fail(&sim->chance, "%s", what);
 }
 
 static void bear_place(struct sim *sim, struct place *place)
@@ -315,11 +263,11 @@ static void kill_place(struct sim *sim, struct place *place)
 
 static void connect_device(struct sim *sim, unsigned user, struct device *device)
 {
-    struct place *place = &sim->places[below(sim, PLACES)];
+    struct place *place = &sim->places[chance_below(&sim->chance, PLACES)];
     bool plain = user == PLAIN_USER;
     struct model_gateway *gateway = place->gateways[home_of(user)];
 
-    *device = (struct device){.place = place, .life = place->life, .asked_step = sim->step};
+    *device = (struct device){.place = place, .life = place->life, .asked_step = sim->chance.step};
     device->connection = model_gateway_open(
         gateway, names[user], plain ? 0 : CONNECTION_FLAG_EVENTS | CONNECTION_FLAG_HIDDEN);
     if (!plain)
@@ -347,11 +295,13 @@ static void write_message(struct sim *sim, unsigned user, struct place *place)
 
     if (sim->sent_count == SENT_MAX)
         return;
-    *sent = (struct sent){
-        .from = user, .to = (int)below(sim, USERS + 1) - 1, .by = place, .life = place->life};
+    *sent = (struct sent){.from = user,
+                          .to = (int)chance_below(&sim->chance, USERS + 1) - 1,
+                          .by = place,
+                          .life = place->life};
     if (sent->to == (int)user)
         sent->to = -1;
-    sent->direct = sent->to >= 0 && chance(sim, 40);
+    sent->direct = sent->to >= 0 && chance_of(&sim->chance, 40);
     sent->partition = sent->direct ? home_of((unsigned)sent->to) : chat_home(user, sent->to);
     id = slice_print(text, sizeof(text), "m%zu", sim->sent_count++);
     if (sent->direct)
@@ -360,7 +310,7 @@ static void write_message(struct sim *sim, unsigned user, struct place *place)
                            .direct_message = {.from = slice_text(names[user]),
                                               .to = chat_of(sent->to),
                                               .id = id,
-                                              .retry = chance(sim, 50),
+                                              .retry = chance_of(&sim->chance, 50),
                                               .body = slice_text("body")}});
     else
         say(place, (uint32_t)sent->partition,
@@ -369,36 +319,37 @@ static void write_message(struct sim *sim, unsigned user, struct place *place)
                                                  .chat = chat_of(sent->to),
                                                  .id = id,
                                                  .request = 1,
-                                                 .retry = chance(sim, 50),
+                                                 .retry = chance_of(&sim->chance, 50),
                                                  .body = slice_text("body")}});
 }
 
 static void mark_or_change(struct sim *sim, unsigned user, struct place *place)
 {
-    int to = (int)below(sim, USERS + 1) - 1;
-    uint64_t message = 1 + below(sim, 30);
+    int to = (int)chance_below(&sim->chance, USERS + 1) - 1;
+    uint64_t message = 1 + chance_below(&sim->chance, 30);
 
     if (to == (int)user)
         return;
-    if (chance(sim, 60))
+    if (chance_of(&sim->chance, 60))
         say(place, chat_home(user, to),
             (struct frame){.type = FRAME_CONVERSATION_MARK,
                            .conversation_mark = {.from = slice_text(names[user]),
                                                  .chat = chat_of(to),
-                                                 .mark = 1 + below(sim, 2),
+                                                 .mark = 1 + chance_below(&sim->chance, 2),
                                                  .message = message}});
     else
         say(place, chat_home(user, to),
             (struct frame){.type = FRAME_CONVERSATION_CHANGE,
                            .conversation_change = {.from = slice_text(names[user]),
                                                    .chat = chat_of(to),
-                                                   .change = 1 + below(sim, 2),
+                                                   .change = 1 + chance_below(&sim->chance, 2),
                                                    .message = message}});
 }
 
 static bool may_connect(const struct sim *sim, unsigned user)
 {
-    return user < EARLY_USERS || user == PLAIN_USER || sim->calm || sim->step > sim->steps / 3;
+    return user < EARLY_USERS || user == PLAIN_USER || sim->chance.calm ||
+           sim->chance.step > sim->steps / 3;
 }
 
 static void step_device(struct sim *sim, unsigned user, unsigned n)
@@ -407,31 +358,31 @@ static void step_device(struct sim *sim, unsigned user, unsigned n)
     struct model_gateway *gateway;
 
     if (device->place == NULL) {
-        if (may_connect(sim, user) && chance(sim, sim->calm ? 100 : 15))
+        if (may_connect(sim, user) && chance_of(&sim->chance, sim->chance.calm ? 100 : 15))
             connect_device(sim, user, device);
         return;
     }
     gateway = device->place->gateways[home_of(user)];
     /* The answer is lost when its gateway announced itself at that moment: clients ask again. */
     if (user != PLAIN_USER && !model_gateway_follows(gateway, device->connection) &&
-        sim->step > device->asked_step + 40) {
-        device->asked_step = sim->step;
+        sim->chance.step > device->asked_step + 40) {
+        device->asked_step = sim->chance.step;
         model_gateway_follow(gateway, device->connection, sim->last_event[user]);
     }
-    if (rarely(sim, 150))
+    if (chance_rarely(&sim->chance, 150))
         disconnect_device(user, device);
 }
 
 static void step_clients(struct sim *sim)
 {
     for (unsigned user = 0; user < USERS; user++) {
-        struct place *place = &sim->places[below(sim, PLACES)];
+        struct place *place = &sim->places[chance_below(&sim->chance, PLACES)];
 
         for (unsigned n = 0; n < DEVICES; n++)
             step_device(sim, user, n);
-        if (!sim->calm && chance(sim, 12))
+        if (!sim->chance.calm && chance_of(&sim->chance, 12))
             write_message(sim, user, place);
-        if (!sim->calm && chance(sim, 8))
+        if (!sim->chance.calm && chance_of(&sim->chance, 8))
             mark_or_change(sim, user, place);
     }
 }
@@ -440,11 +391,11 @@ static void step_clients(struct sim *sim)
 
 static enum model_fate pick_fate(struct sim *sim)
 {
-    if (rarely(sim, 200))
+    if (chance_rarely(&sim->chance, 200))
         return FATE_REFUSED;
-    if (rarely(sim, 200))
+    if (chance_rarely(&sim->chance, 200))
         return FATE_ANSWER_LOST;
-    if (rarely(sim, 150) && sim->late_count < LATE_MAX)
+    if (chance_rarely(&sim->chance, 150) && sim->late_count < LATE_MAX)
         return FATE_LATE;
     return FATE_SENT;
 }
@@ -482,12 +433,14 @@ static void step_gateway(struct sim *sim, struct place *place, uint32_t p)
     struct model_gateway *gateway = place->gateways[p];
     uint64_t now = now_ms(sim);
 
-    if (sim->calm || chance(sim, 70))
-        model_gateway_read(gateway, sim->calm ? SIZE_MAX : 1 + below(sim, 8));
-    if (sim->calm || chance(sim, 80))
-        model_gateway_write(gateway, sim->calm ? SIZE_MAX : 1 + below(sim, 4),
-                            sim->calm ? always : draw, sim);
-    if (sim->calm || chance(sim, 40))
+    if (sim->chance.calm || chance_of(&sim->chance, 70))
+        model_gateway_read(gateway,
+                           sim->chance.calm ? SIZE_MAX : 1 + chance_below(&sim->chance, 8));
+    if (sim->chance.calm || chance_of(&sim->chance, 80))
+        model_gateway_write(gateway,
+                            sim->chance.calm ? SIZE_MAX : 1 + chance_below(&sim->chance, 4),
+                            sim->chance.calm ? always : chance_draw, &sim->chance);
+    if (sim->chance.calm || chance_of(&sim->chance, 40))
         model_gateway_report(gateway, false);
     if (now > place->sent_ms[p] + 2000) {
         model_gateway_report(gateway, true);
@@ -495,13 +448,13 @@ static void step_gateway(struct sim *sim, struct place *place, uint32_t p)
     }
     if (model_gateway_in_step(gateway)) {
         place->waiting_ms[p] = now;
-        if (rarely(sim, 60))
-            model_gateway_announce(gateway, 1 + below(sim, 2));
+        if (chance_rarely(&sim->chance, 60))
+            model_gateway_announce(gateway, 1 + chance_below(&sim->chance, 2));
     } else if (now > place->waiting_ms[p] + 3000) {
         place->waiting_ms[p] = now;
-        model_gateway_announce(gateway, 1 + below(sim, 2));
+        model_gateway_announce(gateway, 1 + chance_below(&sim->chance, 2));
     }
-    if (sim->calm || chance(sim, 80))
+    if (sim->chance.calm || chance_of(&sim->chance, 80))
         send_one(sim, place, p);
 }
 
@@ -521,19 +474,19 @@ static void fly(struct sim *sim, struct router *router)
 {
     enum model_result result;
 
-    if (rarely(sim, 300)) {
+    if (chance_rarely(&sim->chance, 300)) {
         give_up(router, true);
         return;
     }
-    if (rarely(sim, 200))
+    if (chance_rarely(&sim->chance, 200))
         return; /* not run, and we know it: sent again */
     result = model_store_run(world_store(router->world), router->flying);
     if (result != MODEL_OK && result != MODEL_DONE)
-        violation(sim, "the owner's commit was refused: %d, %s", (int)result,
-                  model_store_problem(world_store(router->world)));
-    if (rarely(sim, 200))
+        chance_fail(&sim->chance, "the owner's commit was refused: %d, %s", (int)result,
+                    model_store_problem(world_store(router->world)));
+    if (chance_rarely(&sim->chance, 200))
         return; /* its answer is lost: sent again */
-    if (rarely(sim, 150)) {
+    if (chance_rarely(&sim->chance, 150)) {
         give_up(router, true);
         return;
     }
@@ -546,20 +499,21 @@ static void step_router(struct sim *sim, struct router *router)
     static const size_t batches[] = {1, 1, 3, 50};
 
     if (world_engine(router->world) == NULL) {
-        if (chance(sim, 50))
+        if (chance_of(&sim->chance, 50))
             world_take(router->world);
         return;
     }
-    if (rarely(sim, 150)) {
-        give_up(router, chance(sim, 30));
+    if (chance_rarely(&sim->chance, 150)) {
+        give_up(router, chance_of(&sim->chance, 30));
         return;
     }
     if (router->flying == NULL) {
-        world_hold_pages(router->world, !sim->calm && chance(sim, 30));
-        if (chance(sim, 20))
-            engine_trim_users(world_engine(router->world), below(sim, 3));
+        world_hold_pages(router->world, !sim->chance.calm && chance_of(&sim->chance, 30));
+        if (chance_of(&sim->chance, 20))
+            engine_trim_users(world_engine(router->world), chance_below(&sim->chance, 3));
         world_tick(router->world);
-        router->flying = world_turn(router->world, batches[below(sim, 4)], chance(sim, 3));
+        router->flying = world_turn(router->world, batches[chance_below(&sim->chance, 4)],
+                                    chance_of(&sim->chance, 3));
     }
     if (router->flying != NULL)
         fly(sim, router);
@@ -570,14 +524,15 @@ static void step_late(struct sim *sim)
     for (uint32_t p = 0; p < PARTS; p++) {
         struct router *router = &sim->routers[p];
 
-        if (router->late_count == 0 || !chance(sim, 30))
+        if (router->late_count == 0 || !chance_of(&sim->chance, 30))
             continue;
         if (model_store_run(world_store(router->world), router->late[--router->late_count]) ==
             MODEL_FAILED)
-            violation(sim, "an effect failed: %s", model_store_problem(world_store(router->world)));
+            chance_fail(&sim->chance, "an effect failed: %s",
+                        model_store_problem(world_store(router->world)));
         model_commit_destroy(&router->late[router->late_count]);
     }
-    if (sim->late_count && chance(sim, 20)) {
+    if (sim->late_count && chance_of(&sim->chance, 20)) {
         struct late_entry *late = &sim->late[--sim->late_count];
 
         model_store_add_input(store_of(sim, late->partition), slice_text(late->gateway),
@@ -599,8 +554,8 @@ static void step(struct sim *sim, uint64_t ms)
             step_gateway(sim, &sim->places[i], p);
     step_late(sim);
     step_clients(sim);
-    if (rarely(sim, 60))
-        kill_place(sim, &sim->places[below(sim, PLACES)]);
+    if (chance_rarely(&sim->chance, 60))
+        kill_place(sim, &sim->places[chance_below(&sim->chance, PLACES)]);
 }
 
 static void make_group(struct sim *sim)
@@ -616,11 +571,8 @@ static void make_group(struct sim *sim)
 static void start(struct sim *sim, uint64_t seed, size_t steps)
 {
     memset(sim, 0, sizeof(*sim));
-    sim->seed = seed;
-    sim->state = seed * 0x9e3779b97f4a7c15 + 1;
     sim->steps = steps;
-    for (int i = 0; i < 8; i++)
-        draw(sim);
+    chance_start(&sim->chance, seed);
     sim->limits = (struct engine_limits){
         .gateway_death_ms = 15000,
         .presence_grace_ms = 2000,
@@ -628,9 +580,9 @@ static void start(struct sim *sim, uint64_t seed, size_t steps)
         .mailbox_bytes = 1 << 24,
         .mailbox_ms = 30ULL * 24 * 3600 * 1000,
         .user_connections = 64,
-        .window_messages = 2 + below(sim, 5),
+        .window_messages = 2 + chance_below(&sim->chance, 5),
         .window_bytes = 1 << 18,
-        .output_bytes = chance(sim, 30) ? 600 : 1 << 24,
+        .output_bytes = chance_of(&sim->chance, 30) ? 600 : 1 << 24,
         .conversation_messages = 10000,
         .group_members = 10,
         .events = 10000,
@@ -641,7 +593,7 @@ static void start(struct sim *sim, uint64_t seed, size_t steps)
     for (size_t i = 0; i < PLACES; i++)
         bear_place(sim, &sim->places[i]);
     /* The first users follow before anything happens. */
-    sim->calm = true;
+    sim->chance.calm = true;
     make_group(sim);
     for (unsigned user = 0; user < EARLY_USERS; user++)
         connect_device(sim, user, &sim->devices[user][0]);
@@ -651,7 +603,7 @@ static void start(struct sim *sim, uint64_t seed, size_t steps)
             for (size_t place = 0; place < PLACES; place++)
                 step_gateway(sim, &sim->places[place], p);
         }
-    sim->calm = false;
+    sim->chance.calm = false;
 }
 
 static void finish(struct sim *sim)
@@ -673,9 +625,9 @@ static void finish(struct sim *sim)
 
 static void come_to_rest(struct sim *sim)
 {
-    sim->calm = true;
+    sim->chance.calm = true;
     for (int i = 0; i < 400; i++) {
-        sim->step++;
+        sim->chance.step++;
         step(sim, 20);
     }
     for (uint64_t ms = 0; ms < 60000; ms += 1500)
@@ -708,10 +660,10 @@ static void check_log(struct sim *sim, unsigned user, int to, size_t *found)
         size_t index = message_index(sim, model_entry_field(&entries[i], "id"));
 
         if (entries[i].number.epoch != i + 1)
-            violation(sim, "message %zu of a conversation is number %d", i + 1,
-                      (int)entries[i].number.epoch);
+            chance_fail(&sim->chance, "message %zu of a conversation is number %d", i + 1,
+                        (int)entries[i].number.epoch);
         if (found[index]++)
-            violation(sim, "m%zu is in a log twice", index);
+            chance_fail(&sim->chance, "m%zu is in a log twice", index);
     }
 }
 
@@ -729,11 +681,12 @@ static void check_messages(struct sim *sim)
         bool plain = sent->direct && sent->to == PLAIN_USER;
 
         if (plain ? found[i] : sent->life == sent->by->life && !found[i])
-            violation(sim, "m%zu from u%u to %d: %s", i, sent->from, sent->to,
-                      plain ? "in a dialog that nobody needs" : "not in its log");
+            chance_fail(&sim->chance, "m%zu from u%u to %d: %s", i, sent->from, sent->to,
+                        plain ? "in a dialog that nobody needs" : "not in its log");
         if ((sent->to == PLAIN_USER || (sent->to < 0 && sent->from != PLAIN_USER)) &&
             !sent->taken && (found[i] || (plain && sent->life == sent->by->life)))
-            violation(sim, "m%zu from u%u to %d was never received", i, sent->from, sent->to);
+            chance_fail(&sim->chance, "m%zu from u%u to %d was never received", i, sent->from,
+                        sent->to);
     }
 }
 
@@ -760,7 +713,8 @@ static void check_chat(struct sim *sim, unsigned user, int to,
             continue;
         if (kind == EVENT_DELIVERED || kind == EVENT_READ) {
             if (message < marks[from][kind] || (to >= 0 && message == marks[from][kind]))
-                violation(sim, "u%u heard of a mark of u%u twice: %d", user, from, (int)message);
+                chance_fail(&sim->chance, "u%u heard of a mark of u%u twice: %d", user, from,
+                            (int)message);
             marks[from][kind] = message;
         }
         if (kind != EVENT_NEW)
@@ -770,15 +724,15 @@ static void check_chat(struct sim *sim, unsigned user, int to,
                slice_is(model_entry_field(&log[next - 1], "from"), names[user]))
             next++;
         if (message != next++)
-            violation(sim, "I7: u%u in chat %d: message %d where %d was to come", user, to,
-                      (int)message, (int)next - 1);
+            chance_fail(&sim->chance, "I7: u%u in chat %d: message %d where %d was to come", user,
+                        to, (int)message, (int)next - 1);
     }
     while (user >= EARLY_USERS && next <= count &&
            slice_is(model_entry_field(&log[next - 1], "from"), names[user]))
         next++;
     if (next != count + 1)
-        violation(sim, "u%u in chat %d has events to %d of %zu messages", user, to, (int)next - 1,
-                  count);
+        chance_fail(&sim->chance, "u%u in chat %d has events to %d of %zu messages", user, to,
+                    (int)next - 1, count);
 }
 
 static void check_events(struct sim *sim, unsigned user)
@@ -792,24 +746,26 @@ static void check_events(struct sim *sim, unsigned user)
     struct number number = {0};
 
     if (number_parse(newest, &number) < 0 || number.epoch != count)
-        violation(sim, "u%u has %zu events, counted %.*s", user, count, (int)newest.length,
-                  newest.data);
+        chance_fail(&sim->chance, "u%u has %zu events, counted %.*s", user, count,
+                    (int)newest.length, newest.data);
     for (size_t i = 0; i < count; i++)
         if (events[i].number.epoch != i + 1)
-            violation(sim, "I7: event %zu of u%u is number %d", i + 1, user,
-                      (int)events[i].number.epoch);
+            chance_fail(&sim->chance, "I7: event %zu of u%u is number %d", i + 1, user,
+                        (int)events[i].number.epoch);
     for (int to = -1; to < USERS; to++)
         if (to != (int)user)
             check_chat(sim, user, to, events, count);
     if (sim->last_event[user] != count)
-        violation(sim, "u%u follows and has had %d of %zu events", user, (int)sim->last_event[user],
-                  count);
+        chance_fail(&sim->chance, "u%u follows and has had %d of %zu events", user,
+                    (int)sim->last_event[user], count);
 }
 
 static void check_key(void *arg, const char *key)
 {
+    const struct sim *sim = arg;
+
     if (strncmp(key, "mailbox:", 8) == 0 || strcmp(key, "dead") == 0)
-        violation(arg, "left behind: %s", key);
+        chance_fail(&sim->chance, "left behind: %s", key);
 }
 
 static void check_rest(struct sim *sim)
@@ -823,36 +779,28 @@ static void check_rest(struct sim *sim)
 
         model_store_stream(store_of(sim, p), "in", NONE, &count);
         if (count)
-            violation(sim, "I6: `in` of partition %u is not empty", p);
+            chance_fail(&sim->chance, "I6: `in` of partition %u is not empty", p);
     }
-}
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
 static void random_runs_keep_the_order(void **state)
 {
-    uint64_t first = setting("ENGINE_SEED", 1), runs = setting("ENGINE_RUNS", 60);
-    size_t steps = setting("ENGINE_STEPS", 150), sent = 0, events = 0;
+    uint64_t first = chance_setting("ENGINE_SEED", 1), runs = chance_setting("ENGINE_RUNS", 60);
+    size_t steps = chance_setting("ENGINE_STEPS", 150), sent = 0, events = 0;
     static struct sim sim;
 
     (void)state;
-    running = &sim;
     for (uint64_t seed = first; seed < first + runs; seed++) {
         start(&sim, seed, steps);
-        for (sim.step = 0; sim.step < steps; sim.step++)
-            step(&sim, 1 + below(&sim, 50));
+        for (sim.chance.step = 0; sim.chance.step < steps; sim.chance.step++)
+            step(&sim, 1 + chance_below(&sim.chance, 50));
         come_to_rest(&sim);
         check_rest(&sim);
         sent += sim.sent_count;
         events += sim.events;
         finish(&sim);
     }
-    running = NULL;
+    chance_end();
     print_message("%zu messages, %zu events taken\n", sent, events);
 }
 
@@ -862,6 +810,5 @@ int main(void)
         cmocka_unit_test(random_runs_keep_the_order),
     };
 
-    signal(SIGABRT, on_abort);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

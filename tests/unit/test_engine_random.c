@@ -13,6 +13,7 @@
 
 #include "common/topic.h"
 #include "common/xalloc.h"
+#include "tests/unit/chance.h"
 #include "tests/unit/engine_world.h"
 #include "tests/unit/model_gateway.h"
 
@@ -21,10 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define USERS 8
 #define PARTITIONS WORLD_PARTITIONS
@@ -96,8 +95,8 @@ struct sent {
 };
 
 struct sim {
-    uint64_t seed, state;
-    size_t steps, step;
+    struct chance chance;
+    size_t steps;
     struct engine_limits limits;
     struct side sides[PARTITIONS], *side; /* the one that is spoken of */
     struct frame_reader *reader;
@@ -115,65 +114,7 @@ struct sim {
     size_t stamp, told;
     uint64_t expected_request, expected_recipients; /* request 0: nothing expected */
     size_t recipients_checked;
-    bool calm;
 };
-
-static struct sim *running;
-
-/* ---- chance ---- */
-
-static uint64_t draw(void *arg)
-{
-    struct sim *sim = arg;
-
-    sim->state ^= sim->state << 13;
-    sim->state ^= sim->state >> 7;
-    sim->state ^= sim->state << 17;
-    return sim->state;
-}
-
-static uint64_t below(struct sim *sim, uint64_t limit)
-{
-    return (draw(sim) >> 11) % limit;
-}
-
-static bool chance(struct sim *sim, unsigned percent)
-{
-    return below(sim, 100) < percent;
-}
-
-/* Of ten thousand. */
-static bool rarely(struct sim *sim, unsigned of_10000)
-{
-    return !sim->calm && below(sim, 10000) < of_10000;
-}
-
-static void violation(const struct sim *sim, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void violation(const struct sim *sim, const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    fail_msg("%s (step %zu; ENGINE_SEED=%llu ENGINE_RUNS=1)", text, sim->step,
-             (unsigned long long)sim->seed);
-}
-
-static void on_abort(int signal_number)
-{
-    char text[80];
-    int length =
-        snprintf(text, sizeof(text), "aborted: ENGINE_SEED=%llu ENGINE_RUNS=1 step %zu\n",
-                 running ? (unsigned long long)running->seed : 0, running ? running->step : 0);
-
-    if (write(2, text, (size_t)length) < 0)
-        _exit(2);
-    signal(signal_number, SIG_DFL);
-}
 
 /* ---- names ---- */
 
@@ -196,7 +137,7 @@ static size_t message_index(const struct sim *sim, struct slice id)
     for (size_t i = 1; i < id.length; i++)
         index = index * 10 + (size_t)(id.data[i] - '0');
     if (id.length < 2 || index >= sim->sent_count)
-        violation(sim, "a message nobody sent: %.*s", (int)id.length, id.data);
+        chance_fail(&sim->chance, "a message nobody sent: %.*s", (int)id.length, id.data);
     return index;
 }
 
@@ -272,9 +213,9 @@ static void note_order(struct sim *sim, struct device *device, size_t index)
     if (sent->resent)
         return;
     if (*last > index + 1)
-        violation(sim, "order: m%zu after m%zu", index, *last - 1);
+        chance_fail(&sim->chance, "order: m%zu after m%zu", index, *last - 1);
     if (*last == index + 1)
-        violation(sim, "twice on one connection: m%zu", index);
+        chance_fail(&sim->chance, "twice on one connection: m%zu", index);
     *last = index + 1;
 }
 
@@ -289,7 +230,7 @@ static void on_taken(void *arg, struct model_gateway *gateway, uint64_t connecti
     (void)number;
     sim->sent[index].taken = true;
     if (device == NULL)
-        violation(sim, "m%zu was written to a connection that nobody has", index);
+        chance_fail(&sim->chance, "m%zu was written to a connection that nobody has", index);
     note_order(sim, device, index);
     /* One who keeps reads what he has: of that too there is a word. */
     if (acknowledges(user, number_of) || device_keeps(user, number_of))
@@ -315,10 +256,11 @@ static void note_told(struct sim *sim, struct model_gateway *gateway,
 
     if (!sent->tells || status->status != DIRECT_DISCARDED ||
         !slice_is(status->to, user_name(sent->to)))
-        violation(sim, "told of a message that nobody wanted to hear of");
+        chance_fail(&sim->chance, "told of a message that nobody wanted to hear of");
     for (size_t i = 0; i < sent->told; i++)
         if (sent->told_at[i] == place)
-            violation(sim, "S9: told twice: %.*s", (int)status->id.length, status->id.data);
+            chance_fail(&sim->chance, "S9: told twice: %.*s", (int)status->id.length,
+                        status->id.data);
     if (sent->told < GATEWAYS + 1)
         sent->told_at[sent->told++] = place;
     sim->told++;
@@ -336,7 +278,9 @@ static void on_heard(void *arg, struct model_gateway *gateway, const struct fram
 
 static void on_wrong(void *arg, const char *what)
 {
-    violation(arg, "%s", what);
+    const struct sim *sim = arg;
+
+    chance_fail(&sim->chance, "%s", what);
 }
 
 static void bear_gateway(struct sim *sim, struct place *place)
@@ -363,7 +307,7 @@ static void bear_gateway(struct sim *sim, struct place *place)
 
 static struct place *pick_place(struct sim *sim)
 {
-    return &sim->places[below(sim, GATEWAYS)];
+    return &sim->places[chance_below(&sim->chance, GATEWAYS)];
 }
 
 static void connect_device(struct sim *sim, unsigned user, unsigned number)
@@ -374,15 +318,16 @@ static void connect_device(struct sim *sim, unsigned user, unsigned number)
     struct model_gateway *gateway = place->lines[partition_of_user(user)].gateway;
 
     /* All of a user's connections are in one slot here. */
-    if (user % 3 == 1 && chance(sim, 40))
+    if (user % 3 == 1 && chance_of(&sim->chance, 40))
         replace = CONNECTION_FLAG_REPLACE;
     if (device_keeps(user, number))
         flags = CONNECTION_FLAG_KEEP;
     *device = (struct device){.place = place, .gateway = gateway, .serial = ++sim->serials};
     device->connection = model_gateway_open(gateway, user_name(user), flags | replace);
-    if (chance(sim, 50))
-        model_gateway_subscribe(gateway, device->connection, (unsigned)below(sim, 8),
-                                chance(sim, 50) ? (unsigned)below(sim, 8) : 0);
+    if (chance_of(&sim->chance, 50))
+        model_gateway_subscribe(
+            gateway, device->connection, (unsigned)chance_below(&sim->chance, 8),
+            chance_of(&sim->chance, 50) ? (unsigned)chance_below(&sim->chance, 8) : 0);
 }
 
 static void disconnect_device(struct device *device)
@@ -397,7 +342,7 @@ static void lose_device(struct sim *sim, struct device *device)
 {
     model_gateway_half_open(device->gateway, device->connection);
     if (sim->zombie_count == sizeof(sim->zombies) / sizeof(sim->zombies[0]))
-        violation(sim, "too many zombies: the test is wrong");
+        chance_fail(&sim->chance, "too many zombies: the test is wrong");
     sim->zombies[sim->zombie_count].gateway = device->gateway;
     sim->zombies[sim->zombie_count++].connection = device->connection;
     *device = (struct device){0};
@@ -435,17 +380,18 @@ static void say_message(struct sim *sim, struct model_gateway *gateway, uint64_t
 
 static void send_direct(struct sim *sim, unsigned user, struct device *device)
 {
-    uint64_t policy = chance(sim, 20) ? DELIVERY_DISCARD + below(sim, 2) : DELIVERY_STORE;
-    uint64_t ttl_ms = chance(sim, 10) ? 500 + below(sim, 5000) : 0;
+    uint64_t policy = chance_of(&sim->chance, 20) ? DELIVERY_DISCARD + chance_below(&sim->chance, 2)
+                                                  : DELIVERY_STORE;
+    uint64_t ttl_ms = chance_of(&sim->chance, 10) ? 500 + chance_below(&sim->chance, 5000) : 0;
     struct sent *sent = &sim->sent[sim->sent_count];
 
     if (sim->sent_count == SENT_MAX)
         return;
     *sent = (struct sent){
         .from = user,
-        .to = (unsigned)below(sim, USERS),
+        .to = (unsigned)chance_below(&sim->chance, USERS),
         .serial = device->serial,
-        .retry = chance(sim, 50),
+        .retry = chance_of(&sim->chance, 50),
         .keeps = policy == DELIVERY_STORE && ttl_ms == 0,
         .tells = policy == DELIVERY_DISCARD_AND_TELL,
         .first_ms = model_store_time(sim->side->store),
@@ -456,18 +402,18 @@ static void send_direct(struct sim *sim, unsigned user, struct device *device)
 
 static void send_publish(struct sim *sim, unsigned user, struct device *device)
 {
-    unsigned topic = (unsigned)below(sim, MODEL_TOPICS);
+    unsigned topic = (unsigned)chance_below(&sim->chance, MODEL_TOPICS);
     bool matches = model_gateway_matches(device->gateway, device->connection, topic);
 
     model_gateway_say(device->gateway,
                       &(struct frame){.type = FRAME_TOPIC_PUBLISH,
                                       .topic_publish = {.connection = device->connection,
-                                                        .request = draw(sim) | 1,
+                                                        .request = chance_draw(&sim->chance) | 1,
                                                         .from = slice_text(user_name(user)),
                                                         .topic = slice_text(model_topics[topic]),
                                                         .id = slice_text("p"),
                                                         .matches = matches,
-                                                        .echo = chance(sim, 30)}});
+                                                        .echo = chance_of(&sim->chance, 30)}});
 }
 
 static void say_read(unsigned user, const struct device *device, size_t index)
@@ -484,7 +430,7 @@ static void say_read(unsigned user, const struct device *device, size_t index)
 /* His word about one that he has: acknowledged, or, of one who keeps, read. */
 static void say_ack(struct sim *sim, unsigned user, struct device *device)
 {
-    size_t at = below(sim, device->unacked_count);
+    size_t at = chance_below(&sim->chance, device->unacked_count);
     size_t index = device->unacked[at];
     char text[24];
 
@@ -525,24 +471,25 @@ static void step_device(struct sim *sim, unsigned user, unsigned number)
     if (device->gateway == NULL) {
         if (keeps_unread(user) && !device_keeps(user, number) && !is_marked(sim, user))
             return;
-        if (chance(sim, number ? 5 : 20))
+        if (chance_of(&sim->chance, number ? 5 : 20))
             connect_device(sim, user, number);
         return;
     }
-    if (device->unacked_count && chance(sim, 30))
+    if (device->unacked_count && chance_of(&sim->chance, 30))
         say_ack(sim, user, device);
-    if (chance(sim, 12))
+    if (chance_of(&sim->chance, 12))
         send_direct(sim, user, device);
-    if (chance(sim, 4))
+    if (chance_of(&sim->chance, 4))
         send_publish(sim, user, device);
-    if (chance(sim, 2))
+    if (chance_of(&sim->chance, 2))
         set_presence(user, device);
-    if (chance(sim, 2))
-        model_gateway_subscribe(device->gateway, device->connection, (unsigned)below(sim, 8),
-                                (unsigned)below(sim, 8));
-    if (rarely(sim, 150))
+    if (chance_of(&sim->chance, 2))
+        model_gateway_subscribe(device->gateway, device->connection,
+                                (unsigned)chance_below(&sim->chance, 8),
+                                (unsigned)chance_below(&sim->chance, 8));
+    if (chance_rarely(&sim->chance, 150))
         disconnect_device(device);
-    else if (rarely(sim, 150))
+    else if (chance_rarely(&sim->chance, 150))
         lose_device(sim, device);
 }
 
@@ -551,8 +498,8 @@ static void step_clients(struct sim *sim)
     for (unsigned user = 0; user < USERS; user++)
         for (unsigned number = 0; number < DEVICES; number++)
             step_device(sim, user, number);
-    if (sim->zombie_count && (sim->zombie_count > 20 || chance(sim, 10)))
-        end_zombie(sim, below(sim, sim->zombie_count));
+    if (sim->zombie_count && (sim->zombie_count > 20 || chance_of(&sim->chance, 10)))
+        end_zombie(sim, chance_below(&sim->chance, sim->zombie_count));
 }
 
 /* ---- gateways ---- */
@@ -581,13 +528,13 @@ static void arrive_late(struct sim *sim, size_t at)
 
 static enum model_fate pick_fate(struct sim *sim)
 {
-    if (rarely(sim, 200))
+    if (chance_rarely(&sim->chance, 200))
         return FATE_REFUSED;
-    if (rarely(sim, 200))
+    if (chance_rarely(&sim->chance, 200))
         return FATE_ANSWER_LOST;
-    if (rarely(sim, 100))
+    if (chance_rarely(&sim->chance, 100))
         return FATE_FORGOTTEN;
-    if (sim->side->late_entry_count < LATE_MAX && rarely(sim, 100))
+    if (sim->side->late_entry_count < LATE_MAX && chance_rarely(&sim->chance, 100))
         return FATE_LATE;
     return FATE_SENT;
 }
@@ -618,7 +565,7 @@ static void announce_again(struct sim *sim, struct line *line)
         line->waiting_since = now;
     } else if (now > line->waiting_since + 3000) {
         line->waiting_since = now;
-        model_gateway_announce(line->gateway, 1 + below(sim, 3));
+        model_gateway_announce(line->gateway, 1 + chance_below(&sim->chance, 3));
     }
 }
 
@@ -635,19 +582,20 @@ static void step_gateway(struct sim *sim, struct place *place)
 
     if (now < place->mute_until)
         return;
-    if (chance(sim, 70))
-        model_gateway_read(line->gateway, 1 + below(sim, 8));
-    if (chance(sim, 80))
-        model_gateway_write(line->gateway, 1 + below(sim, 4), draw, sim);
-    if (chance(sim, 40))
+    if (chance_of(&sim->chance, 70))
+        model_gateway_read(line->gateway, 1 + chance_below(&sim->chance, 8));
+    if (chance_of(&sim->chance, 80))
+        model_gateway_write(line->gateway, 1 + chance_below(&sim->chance, 4), chance_draw,
+                            &sim->chance);
+    if (chance_of(&sim->chance, 40))
         model_gateway_report(line->gateway, false);
     if (now > line->sent_ms + 2000)
         beat(line);
     announce_again(sim, line);
-    if (chance(sim, 80))
+    if (chance_of(&sim->chance, 80))
         send_one(sim, place);
-    if (rarely(sim, 40))
-        place->mute_until = now + sim->limits.gateway_death_ms + below(sim, 10000);
+    if (chance_rarely(&sim->chance, 40))
+        place->mute_until = now + sim->limits.gateway_death_ms + chance_below(&sim->chance, 10000);
 }
 
 static void send_again(struct sim *sim, size_t index)
@@ -697,7 +645,7 @@ static void kill_gateway(struct sim *sim, struct place *place)
         if (sent->by == NULL || !is_line_of(&dead, sent->by))
             continue;
         sent->by = NULL;
-        if (sent->retry && !sent->replied && sent->keeps && chance(sim, 70))
+        if (sent->retry && !sent->replied && sent->keeps && chance_of(&sim->chance, 70))
             send_again(sim, i);
     }
     for (size_t i = 0; i < PARTITIONS; i++)
@@ -778,7 +726,8 @@ static void note_number(struct sim *sim, struct slice id, struct number number, 
         sent->number = number;
     else if (number_compare(sent->number, number) != 0 &&
              model_store_time(sim->side->store) < sent->first_ms + 110000)
-        violation(sim, "I2: %.*s was applied twice (%s)", (int)id.length, id.data, where);
+        chance_fail(&sim->chance, "I2: %.*s was applied twice (%s)", (int)id.length, id.data,
+                    where);
 }
 
 /* The connections of a gateway, as Redis has them. */
@@ -827,13 +776,14 @@ static void check_delivery(struct sim *sim, const struct listed *listed,
         return;
     seen_text = model_store_field(sim->side->store, "seen", NONE, delivery->to);
     if (seen_text.length && number_parse(seen_text, &seen) < 0)
-        violation(sim, "seen is no number");
+        chance_fail(&sim->chance, "seen is no number");
     if (number_compare(delivery->number, seen) <= 0)
         return;
     sent->present = sim->stamp;
     if (sent->to < FIRST_KEEP_USER && sent->keeps &&
         !in_mailbox(sim, delivery->to, delivery->number))
-        violation(sim, "I5: m%zu is on its way and not in the mailbox", (size_t)(sent - sim->sent));
+        chance_fail(&sim->chance, "I5: m%zu is on its way and not in the mailbox",
+                    (size_t)(sent - sim->sent));
 }
 
 static void check_reply(struct sim *sim, const struct frame_direct_reply *reply)
@@ -852,8 +802,8 @@ static void check_recipients(struct sim *sim, const struct frame_publish_reply *
         return;
     sim->recipients_checked++;
     if (reply->recipients != sim->expected_recipients)
-        violation(sim, "recipients %d, not %d", (int)reply->recipients,
-                  (int)sim->expected_recipients);
+        chance_fail(&sim->chance, "recipients %d, not %d", (int)reply->recipients,
+                    (int)sim->expected_recipients);
 }
 
 static void check_output(struct sim *sim, struct slice gateway)
@@ -886,7 +836,7 @@ static struct number field_number(const struct sim *sim, struct slice user, cons
     struct number number = {0};
 
     if (text.length && number_parse(text, &number) < 0)
-        violation(sim, "%s of %.*s is no number", field, (int)user.length, user.data);
+        chance_fail(&sim->chance, "%s of %.*s is no number", field, (int)user.length, user.data);
     return number;
 }
 
@@ -905,10 +855,11 @@ static void check_unread(struct sim *sim, unsigned user, const struct engine_pag
     for (size_t i = 0; i < count; i++)
         above += number_compare(entries[i].number, delivered) > 0;
     if (above != waiting)
-        violation(sim, "S13: %d of u%u wait, %d are counted", (int)above, user, (int)waiting);
+        chance_fail(&sim->chance, "S13: %d of u%u wait, %d are counted", (int)above, user,
+                    (int)waiting);
     model_store_hash(sim->side->store, "unread", name, &named);
     if (named > count)
-        violation(sim, "S13: the index of u%u names more than there is", user);
+        chance_fail(&sim->chance, "S13: the index of u%u names more than there is", user);
 }
 
 static void check_mailbox(struct sim *sim, unsigned user)
@@ -927,9 +878,10 @@ static void check_mailbox(struct sim *sim, unsigned user)
         sim->sent[message_index(sim, id)].present = sim->stamp;
     }
     if (counted.length && number_parse(counted, &number) < 0)
-        violation(sim, "mailbox of u%u is no number", user);
+        chance_fail(&sim->chance, "mailbox of u%u is no number", user);
     if (number.epoch != count)
-        violation(sim, "mailbox of u%u: %zu entries, counted %d", user, count, (int)number.epoch);
+        chance_fail(&sim->chance, "mailbox of u%u: %zu entries, counted %d", user, count,
+                    (int)number.epoch);
     if (keeps_unread(user))
         check_unread(sim, user, entries, count);
 }
@@ -949,7 +901,7 @@ static void check_kept(struct sim *sim)
         if (sent->present == sim->stamp)
             sent->accepted = true;
         if (sent->accepted && sent->keeps && !done && sent->present != sim->stamp)
-            violation(sim, "I3: m%zu to u%u was accepted and is gone", i, sent->to);
+            chance_fail(&sim->chance, "I3: m%zu to u%u was accepted and is gone", i, sent->to);
     }
 }
 
@@ -968,7 +920,7 @@ static void note_forwards(struct sim *sim, const struct engine_page_entry *entri
         from = (size_t)(source.data[1] - '0');
         if (number_parse(model_entry_field(&entries[i], "n"), &number) < 0 ||
             number_compare(number, last[from]) <= 0)
-            violation(sim, "S9: an entry of p%zu out of order", from);
+            chance_fail(&sim->chance, "S9: an entry of p%zu out of order", from);
         last[from] = number;
         if (number_compare(number, sim->side->forwarded[from]) > 0)
             sim->side->forwarded[from] = number;
@@ -988,17 +940,18 @@ static void check_state(struct sim *sim)
                      &epoch) < 0 ||
         number_parse(model_store_field(sim->side->store, "state", NONE, slice_text("commit")),
                      &commit) < 0)
-        violation(sim, "state is not readable");
+        chance_fail(&sim->chance, "state is not readable");
     note_forwards(sim, entries, count);
     if (epoch.epoch < sim->side->commit_epoch ||
         (epoch.epoch == sim->side->commit_epoch && commit.epoch != sim->side->commit_number + 1))
-        violation(sim, "I1: commit %d after %d", (int)commit.epoch, (int)sim->side->commit_number);
+        chance_fail(&sim->chance, "I1: commit %d after %d", (int)commit.epoch,
+                    (int)sim->side->commit_number);
     sim->side->commit_epoch = epoch.epoch;
     sim->side->commit_number = commit.epoch;
     if (text.length && number_parse(text, &position) < 0)
-        violation(sim, "pos is no number");
+        chance_fail(&sim->chance, "pos is no number");
     if (count && number_compare(entries[0].number, position) <= 0)
-        violation(sim, "I2: an applied entry is still in `in`");
+        chance_fail(&sim->chance, "I2: an applied entry is still in `in`");
 }
 
 static void excuse_forgotten(struct sim *sim)
@@ -1047,15 +1000,15 @@ static void check_replay(struct sim *sim, const struct model_commit *commit)
     uint64_t digest = model_store_digest(sim->side->store);
 
     if (model_store_run(sim->side->store, commit) != MODEL_DONE)
-        violation(sim, "I8: a commit that ran could run again");
+        chance_fail(&sim->chance, "I8: a commit that ran could run again");
     if (sim->side->before != NULL) {
         enum model_result result = model_store_run(sim->side->store, sim->side->before);
 
         if (result != MODEL_STALE && result != MODEL_LOST && result != MODEL_DONE)
-            violation(sim, "I8: an old commit ran again");
+            chance_fail(&sim->chance, "I8: an old commit ran again");
     }
     if (model_store_digest(sim->side->store) != digest)
-        violation(sim, "I8: a replay changed something");
+        chance_fail(&sim->chance, "I8: a replay changed something");
 }
 
 static enum model_result run_commit(struct sim *sim, const struct model_commit *commit)
@@ -1063,7 +1016,7 @@ static enum model_result run_commit(struct sim *sim, const struct model_commit *
     enum model_result result = model_store_run(sim->side->store, commit);
 
     if (result == MODEL_FAILED)
-        violation(sim, "an effect failed: %s", model_store_problem(sim->side->store));
+        chance_fail(&sim->chance, "an effect failed: %s", model_store_problem(sim->side->store));
     if (result == MODEL_OK) {
         check_replay(sim, commit);
         check_all(sim);
@@ -1097,18 +1050,18 @@ static void fly(struct sim *sim)
 {
     enum model_result result;
 
-    if (rarely(sim, 300)) {
+    if (chance_rarely(&sim->chance, 300)) {
         give_up(sim, true);
         return;
     }
-    if (rarely(sim, 300))
+    if (chance_rarely(&sim->chance, 300))
         return; /* not run, and we know it: sent again */
     result = run_commit(sim, sim->side->flying);
     if (result != MODEL_OK && result != MODEL_DONE)
-        violation(sim, "the owner's commit was refused: %d", (int)result);
-    if (rarely(sim, 300))
+        chance_fail(&sim->chance, "the owner's commit was refused: %d", (int)result);
+    if (chance_rarely(&sim->chance, 300))
         return; /* its answer is lost: sent again */
-    if (rarely(sim, 150)) {
+    if (chance_rarely(&sim->chance, 150)) {
         give_up(sim, true);
         return;
     }
@@ -1120,21 +1073,22 @@ static void step_router(struct sim *sim)
     static const size_t batches[] = {1, 1, 3, 50};
 
     if (world_engine(sim->side->world) == NULL) {
-        if (chance(sim, 50))
+        if (chance_of(&sim->chance, 50))
             world_take(sim->side->world);
         return;
     }
-    if (rarely(sim, 120)) {
-        give_up(sim, chance(sim, 30));
+    if (chance_rarely(&sim->chance, 120)) {
+        give_up(sim, chance_of(&sim->chance, 30));
         return;
     }
     if (sim->side->flying == NULL) {
-        world_hold_pages(sim->side->world, !sim->calm && chance(sim, 30));
-        if (chance(sim, 20))
-            engine_trim_users(world_engine(sim->side->world), below(sim, 3));
+        world_hold_pages(sim->side->world, !sim->chance.calm && chance_of(&sim->chance, 30));
+        if (chance_of(&sim->chance, 20))
+            engine_trim_users(world_engine(sim->side->world), chance_below(&sim->chance, 3));
         world_tick(sim->side->world);
         expect_recipients(sim);
-        sim->side->flying = world_turn(sim->side->world, batches[below(sim, 4)], chance(sim, 3));
+        sim->side->flying = world_turn(sim->side->world, batches[chance_below(&sim->chance, 4)],
+                                       chance_of(&sim->chance, 3));
     }
     if (sim->side->flying != NULL)
         fly(sim);
@@ -1150,16 +1104,16 @@ static void pass(struct sim *sim, uint64_t ms)
 
 static void step_late(struct sim *sim)
 {
-    if (sim->side->late_count && chance(sim, 30)) {
-        size_t at = below(sim, sim->side->late_count);
+    if (sim->side->late_count && chance_of(&sim->chance, 30)) {
+        size_t at = chance_below(&sim->chance, sim->side->late_count);
         struct model_commit *commit = sim->side->late[at];
 
         sim->side->late[at] = sim->side->late[--sim->side->late_count];
         run_commit(sim, commit);
         model_commit_destroy(&commit);
     }
-    if (sim->side->late_entry_count && chance(sim, 20))
-        arrive_late(sim, below(sim, sim->side->late_entry_count));
+    if (sim->side->late_entry_count && chance_of(&sim->chance, 20))
+        arrive_late(sim, chance_below(&sim->chance, sim->side->late_entry_count));
 }
 
 static void step_side(struct sim *sim)
@@ -1173,16 +1127,16 @@ static void step_side(struct sim *sim)
 
 static void step(struct sim *sim)
 {
-    pass(sim, 1 + below(sim, 50));
-    if (rarely(sim, 200))
+    pass(sim, 1 + chance_below(&sim->chance, 50));
+    if (chance_rarely(&sim->chance, 200))
         pass(sim, sim->limits.gateway_death_ms / 3);
     for (uint32_t i = 0; i < PARTITIONS; i++) {
         speak_of(sim, i);
         step_side(sim);
     }
-    if (!sim->calm)
+    if (!sim->chance.calm)
         step_clients(sim);
-    if (sim->dead_count < BORN_MAX && rarely(sim, 60))
+    if (sim->dead_count < BORN_MAX && chance_rarely(&sim->chance, 60))
         kill_gateway(sim, pick_place(sim));
 }
 
@@ -1200,19 +1154,18 @@ static void create_sides(struct sim *sim)
 
 static void start(struct sim *sim, uint64_t seed, size_t steps)
 {
-    *sim = (struct sim){.seed = seed, .state = seed * 0x9e3779b97f4a7c15 + 1, .steps = steps};
-    for (int i = 0; i < 8; i++)
-        draw(sim);
+    *sim = (struct sim){.steps = steps};
+    chance_start(&sim->chance, seed);
     sim->limits = (struct engine_limits){
         .gateway_death_ms = 15000,
-        .presence_grace_ms = chance(sim, 30) ? 0 : 2000,
-        .mailbox_messages = chance(sim, 20) ? 8 : 1000,
+        .presence_grace_ms = chance_of(&sim->chance, 30) ? 0 : 2000,
+        .mailbox_messages = chance_of(&sim->chance, 20) ? 8 : 1000,
         .mailbox_bytes = 1 << 20,
         .mailbox_ms = 30ULL * 24 * 3600 * 1000,
-        .user_connections = 2 + below(sim, 3),
-        .window_messages = 2 + below(sim, 5),
-        .window_bytes = chance(sim, 20) ? 200 : 1 << 18,
-        .output_bytes = chance(sim, 20) ? 500 : 1 << 24,
+        .user_connections = 2 + chance_below(&sim->chance, 3),
+        .window_messages = 2 + chance_below(&sim->chance, 5),
+        .window_bytes = chance_of(&sim->chance, 20) ? 200 : 1 << 18,
+        .output_bytes = chance_of(&sim->chance, 20) ? 500 : 1 << 24,
         .conversation_messages = 100,
         .group_members = 5,
         .events = 1000,
@@ -1297,7 +1250,7 @@ static void calm_step(struct sim *sim, uint64_t ms)
 
 static void come_to_rest(struct sim *sim)
 {
-    sim->calm = true;
+    sim->chance.calm = true;
     for (uint32_t i = 0; i < PARTITIONS; i++) {
         speak_of(sim, i);
         while (sim->side->late_count || sim->side->late_entry_count)
@@ -1318,11 +1271,11 @@ static void check_key(void *arg, const char *key)
 
     for (size_t i = 0; i < sim->dead_count; i++)
         if (strstr(key, sim->dead[i]) != NULL)
-            violation(sim, "I6: a key names a dead gateway: %s", key);
+            chance_fail(&sim->chance, "I6: a key names a dead gateway: %s", key);
     if (strncmp(key, "mailbox:", 8) == 0 || strncmp(key, "unread:", 7) == 0)
-        violation(sim, "a mailbox of one who is connected is not empty: %s", key);
+        chance_fail(&sim->chance, "a mailbox of one who is connected is not empty: %s", key);
     if (strcmp(key, "seen") == 0 || strcmp(key, "timers") == 0 || strcmp(key, "dead") == 0)
-        violation(sim, "I6: left behind: %s", key);
+        chance_fail(&sim->chance, "I6: left behind: %s", key);
 }
 
 static void check_hash_names(const struct sim *sim, const char *what)
@@ -1337,8 +1290,8 @@ static void check_hash_names(const struct sim *sim, const char *what)
             known |= slice_is(fields[i].name, sim->places[j].id);
         known |= fields[i].name.data[0] == 'p';
         if (!known)
-            violation(sim, "I6: %s still names %.*s", what, (int)fields[i].name.length,
-                      fields[i].name.data);
+            chance_fail(&sim->chance, "I6: %s still names %.*s", what, (int)fields[i].name.length,
+                        fields[i].name.data);
     }
 }
 
@@ -1353,9 +1306,9 @@ static void check_forwards(struct sim *sim)
         snprintf(name, sizeof(name), "p%u", from);
         text = model_store_field(sim->side->store, "sources", NONE, slice_text(name));
         if (text.length && number_parse(text, &taken) < 0)
-            violation(sim, "what was taken of %s is no number", name);
+            chance_fail(&sim->chance, "what was taken of %s is no number", name);
         if (number_compare(taken, sim->side->forwarded[from]) != 0)
-            violation(sim, "S9: an entry of %s was not taken", name);
+            chance_fail(&sim->chance, "S9: an entry of %s was not taken", name);
     }
 }
 
@@ -1366,11 +1319,11 @@ static void check_side_at_rest(struct sim *sim)
 
     model_store_stream(sim->side->store, "in", NONE, &count);
     if (count)
-        violation(sim, "I6: `in` is not empty");
+        chance_fail(&sim->chance, "I6: `in` is not empty");
     if (sizes.pending)
-        violation(sim, "%zu messages are pending at rest", sizes.pending);
+        chance_fail(&sim->chance, "%zu messages are pending at rest", sizes.pending);
     if (sizes.gateways != GATEWAYS)
-        violation(sim, "%zu gateways at rest", sizes.gateways);
+        chance_fail(&sim->chance, "%zu gateways at rest", sizes.gateways);
     model_store_each_key(sim->side->store, check_key, sim);
     check_hash_names(sim, "gateways");
     check_hash_names(sim, "sources");
@@ -1379,24 +1332,24 @@ static void check_side_at_rest(struct sim *sim)
         const struct model_gateway *gateway = line_of(sim, &sim->places[i])->gateway;
 
         if (!model_gateway_in_step(gateway))
-            violation(sim, "a gateway is not in step at rest");
+            chance_fail(&sim->chance, "a gateway is not in step at rest");
         model_store_hash(sim->side->store, "conns", slice_text(sim->places[i].id), &count);
         if (count != model_gateway_connections(gateway))
-            violation(sim, "conns: %zu, the gateway has %zu", count,
-                      model_gateway_connections(gateway));
+            chance_fail(&sim->chance, "conns: %zu, the gateway has %zu", count,
+                        model_gateway_connections(gateway));
     }
 }
 
 static void check_rest(struct sim *sim)
 {
-    sim->step = sim->steps;
+    sim->chance.step = sim->steps;
     for (size_t i = 0; i < sim->sent_count; i++) {
         const struct sent *sent = &sim->sent[i];
 
         if (sent->keeps && sent->by && !sent->refused && !sent->accepted)
-            violation(sim, "m%zu was sent by a living gateway and never applied", i);
+            chance_fail(&sim->chance, "m%zu was sent by a living gateway and never applied", i);
         if (sent->keeps && sent->accepted && !sent->taken)
-            violation(sim, "m%zu to u%u was accepted and never received", i, sent->to);
+            chance_fail(&sim->chance, "m%zu to u%u was accepted and never received", i, sent->to);
     }
     for (uint32_t i = 0; i < PARTITIONS; i++) {
         speak_of(sim, i);
@@ -1407,21 +1360,14 @@ static void check_rest(struct sim *sim)
         if (slice_is(model_store_field(sim->side->store, "user", slice_text(user_name(user)),
                                        slice_text("status")),
                      "offline"))
-            violation(sim, "u%u is connected and offline", user);
+            chance_fail(&sim->chance, "u%u is connected and offline", user);
     }
-}
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
 static void run(struct sim *sim, uint64_t seed, size_t steps)
 {
     start(sim, seed, steps);
-    for (sim->step = 0; sim->step < steps; sim->step++)
+    for (sim->chance.step = 0; sim->chance.step < steps; sim->chance.step++)
         step(sim);
     come_to_rest(sim);
     check_rest(sim);
@@ -1434,24 +1380,22 @@ static void the_same_seed_ends_the_same(void **state)
     uint64_t digests[2];
 
     (void)state;
-    running = &sim;
     for (int i = 0; i < 2; i++) {
-        run(&sim, setting("ENGINE_SEED", 1), 100);
+        run(&sim, chance_setting("ENGINE_SEED", 1), 100);
         digests[i] = model_store_digest(sim.side->store);
         finish(&sim);
     }
-    running = NULL;
+    chance_end();
     assert_true(digests[0] == digests[1]);
 }
 
 static void random_runs_keep_the_invariants(void **state)
 {
-    uint64_t first = setting("ENGINE_SEED", 1), runs = setting("ENGINE_RUNS", 250);
-    size_t steps = setting("ENGINE_STEPS", 160), checked = 0, sent = 0, told = 0;
+    uint64_t first = chance_setting("ENGINE_SEED", 1), runs = chance_setting("ENGINE_RUNS", 250);
+    size_t steps = chance_setting("ENGINE_STEPS", 160), checked = 0, sent = 0, told = 0;
     static struct sim sim;
 
     (void)state;
-    running = &sim;
     for (uint64_t seed = first; seed < first + runs; seed++) {
         run(&sim, seed, steps);
         checked += sim.recipients_checked;
@@ -1459,7 +1403,7 @@ static void random_runs_keep_the_invariants(void **state)
         told += sim.told;
         finish(&sim);
     }
-    running = NULL;
+    chance_end();
     /* So many runs have all of it in them. */
     assert_true(runs < 50 || (told > 0 && checked > 0));
     print_message("%zu direct messages, %zu told of, %zu publishes counted\n", sent, told, checked);
@@ -1472,6 +1416,5 @@ int main(void)
         cmocka_unit_test(random_runs_keep_the_invariants),
     };
 
-    signal(SIGABRT, on_abort);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
