@@ -26,6 +26,7 @@ static int blame(struct backend_fault *fault, const char *field, const char *mes
 void backend_message_finish(struct backend_message *message)
 {
     buffer_finish(&message->body);
+    buffer_finish(&message->urgent);
     buffer_finish(&message->chat);
 }
 
@@ -175,6 +176,23 @@ static int read_common(const struct json_value *root, struct backend_message *me
 
 /* ---- publish ---- */
 
+/* Messages of topics have their priority in the metadata; what that says of it itself stays. */
+static void add_priority(struct backend_message *message, const struct json_value *metadata)
+{
+    bool to_topic = message->target == BACKEND_TO_TOPIC || message->target == BACKEND_TO_EVERYBODY;
+
+    if (!to_topic || !message->priority || json_member(metadata, "priority"))
+        return;
+    buffer_append_text(&message->urgent, "{\"priority\":\"high\"");
+    if (json_count(metadata) > 0) {
+        buffer_append_byte(&message->urgent, ',');
+        buffer_append(&message->urgent, message->metadata.data + 1, message->metadata.length - 1);
+    } else {
+        buffer_append_byte(&message->urgent, '}');
+    }
+    message->metadata = buffer_slice(&message->urgent);
+}
+
 /* {"message", "attachments"?}: what every protocol can show. */
 static int read_text(const struct json *json, struct backend_message *message,
                      struct backend_fault *fault)
@@ -222,6 +240,7 @@ int backend_message_read_publish(const struct json *json, struct backend_message
     if (metadata && json_type(metadata) != JSON_OBJECT)
         return blame(fault, "metadata", "metadata must be an object");
     message->metadata = json_member_raw(json, root, "metadata");
+    add_priority(message, metadata);
     return read_body(json, message, fault);
 }
 

@@ -1,6 +1,7 @@
 #include "gateway/topics/topic_fanout.h"
 
 #include "gateway/topics/history.h"
+#include "gateway/topics/topic_priority.h"
 #include "gateway/session/session.h"
 
 #include <stdlib.h>
@@ -17,6 +18,7 @@ struct fanout {
     const struct frame_topic_message *topic_message; /* if it is one */
     const struct session *exclude;
     enum send_class class;
+    bool urgent; /* before others that wait for the connection; of the class SEND_NORMAL */
     encode_fn *encode;
     const void *message;
     bool stamped; /* more than one target: a session may be in several */
@@ -75,6 +77,16 @@ static struct wire *make_wire(struct fanout *fanout, const struct protocol *prot
     return wire_create((enum wire_opcode)opcode, buffer_slice(encoded));
 }
 
+static bool send_first(struct session *session, struct wire *wire)
+{
+    uint64_t begin, end;
+
+    if (!session_send_urgent(session, wire, &begin, &end))
+        return false;
+    unconfirmed_shift(&session->unconfirmed, begin, end - begin);
+    return true;
+}
+
 static void send_one(struct fanout *fanout, struct session *session)
 {
     struct wire **wire = &fanout->wires[session->protocol->id];
@@ -82,7 +94,8 @@ static void send_one(struct fanout *fanout, struct session *session)
     if (*wire == NULL && !fanout->empty[session->protocol->id])
         *wire = make_wire(fanout, session->protocol);
     if (*wire != NULL)
-        fanout->sent += session_send(session, *wire, fanout->class);
+        fanout->sent += fanout->urgent ? send_first(session, *wire)
+                                       : session_send(session, *wire, fanout->class);
 }
 
 static bool stamp(struct fanout *fanout, struct session *session)
@@ -175,6 +188,7 @@ void topic_fanout_endpoint(struct topic_fanout *memory, struct sessions *session
         .memory = memory,
         .exclude = exclude,
         .class = SEND_NORMAL,
+        .urgent = topic_message_is_urgent(message),
         .encode = encode_topic_message,
         .message = message,
     };
@@ -214,6 +228,7 @@ void topic_fanout_message(struct topic_fanout *memory, struct topic_index *index
         .partition = partition,
         .exclude = exclude,
         .class = SEND_NORMAL,
+        .urgent = topic_message_is_urgent(message),
         .encode = encode_topic_message,
         .message = message,
     };

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -76,6 +77,36 @@ static void test_what_is_sent(void **state)
                 "{\"message\":\"\\u00e9\",\"attachments\":[{\"url\":\"u\"}]}");
 }
 
+/* Where no frame has a place for it, the metadata says it. */
+static void test_priority_of_topics(void **state)
+{
+    static const struct {
+        const char *text, *metadata;
+    } cases[] = {
+        {"\"topic\":\"a\"", ""},
+        {"\"topic\":\"a\",\"priority\":\"normal\"", ""},
+        {"\"topic\":\"a\",\"priority\":\"normal\",\"metadata\":{}", "{}"},
+        {"\"topic\":\"a\",\"priority\":\"high\"", "{\"priority\":\"high\"}"},
+        {"\"everybody\":true,\"priority\":\"high\"", "{\"priority\":\"high\"}"},
+        {"\"topic\":\"a\",\"priority\":\"high\",\"metadata\":{ }", "{\"priority\":\"high\"}"},
+        {"\"topic\":\"a\",\"priority\":\"high\",\"metadata\":{ \"x\":[{}]}",
+         "{\"priority\":\"high\", \"x\":[{}]}"},
+        {"\"topic\":\"a\",\"priority\":\"high\",\"metadata\":{\"priority\":\"low\"}",
+         "{\"priority\":\"low\"}"},
+        {"\"user\":\"a\",\"priority\":\"high\"", ""},
+    };
+    char text[200];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(text, sizeof(text), "{%s,\"payload\":1}", cases[i].text);
+        assert_int_equal(read_with(backend_message_read_publish, text), 0);
+        assert_int_equal(message.metadata.length, strlen(cases[i].metadata));
+        if (message.metadata.length > 0)
+            assert_memory_equal(message.metadata.data, cases[i].metadata, message.metadata.length);
+    }
+}
+
 static void test_what_is_notified(void **state)
 {
     (void)state;
@@ -146,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_what_is_sent),
+        cmocka_unit_test(test_priority_of_topics),
         cmocka_unit_test(test_what_is_notified),
         cmocka_unit_test(test_what_is_wrong),
     };
