@@ -2,7 +2,7 @@
  * Connecting is a scenario of its own: idle opens connections at the pace the server takes them and
  * holds them, storm opens all at once.
  */
-#include "tests/bench/scenario.h"
+#include "tests/bench/report.h"
 
 #define IDLE_CONNECTING 500 /* at once */
 #define SETTLE_S 1.0
@@ -53,6 +53,25 @@ void scenario_finish(const struct options *options, struct result *result, struc
     clients_destroy(&clients);
 }
 
+static void hold(const struct options *options, struct clients *clients)
+{
+    bool lines = options->every_s > 0 && options->every_s < options->hold_s;
+    double every_s = lines ? options->every_s : options->hold_s;
+    struct cpu_usage before, after, used;
+
+    processes_cpu(&options->processes, &before);
+    for (double held_s = 0, span_s; held_s < options->hold_s; held_s += span_s) {
+        span_s = every_s < options->hold_s - held_s ? every_s : options->hold_s - held_s;
+        clients_rest(clients, span_s);
+        processes_cpu(&options->processes, &after);
+        used = after;
+        cpu_usage_since(&used, &before);
+        before = after;
+        if (lines)
+            report_held(stdout, options, held_s, span_s, &used);
+    }
+}
+
 void run_idle(const struct options *options, struct result *result)
 {
     struct clients_plan plan = {
@@ -62,7 +81,7 @@ void run_idle(const struct options *options, struct result *result)
 
     clients_rest(clients, SETTLE_S);
     processes_cpu(&options->processes, &before);
-    clients_rest(clients, options->hold_s);
+    hold(options, clients);
     processes_cpu(&options->processes, &result->idle_cpu);
     cpu_usage_since(&result->idle_cpu, &before);
     result->held_s = options->hold_s;

@@ -139,6 +139,11 @@ static void set_hold(struct options *options, const char *value)
     options->hold_s = read_decimal(value);
 }
 
+static void set_every(struct options *options, const char *value)
+{
+    options->every_s = read_decimal(value);
+}
+
 static const struct setting {
     const char *name, *argument;
     void (*set)(struct options *, const char *value);
@@ -159,6 +164,7 @@ static const struct setting {
     {"warm", "SECONDS", set_warm, "before measuring (0.6)"},
     {"duration", "SECONDS", set_duration, "of measuring (4)"},
     {"hold", "SECONDS", set_hold, "idle: how long its CPU is watched (5)"},
+    {"every", "SECONDS", set_every, "idle: when it holds for longer, a line of CPU so often"},
     {"label", "TEXT", set_label, "what the result is called"},
     {"build", "TEXT", set_build, "which server this was, for the result's line"},
     {"json", "FILE", set_json, "append the result's line there, not to standard output"},

@@ -81,21 +81,36 @@ static void text_messages(FILE *file, const struct options *options, const struc
             (unsigned long long)result->counts.errors);
 }
 
-static double idle_percent(const struct result *result, uint64_t cpu_ns)
+/* Of one core. */
+static double percent(uint64_t cpu_ns, double seconds)
 {
-    return ratio((double)cpu_ns / 1e7, result->held_s);
+    return ratio((double)cpu_ns / 1e7, seconds);
+}
+
+static void text_percent(FILE *file, const struct options *options, const struct cpu_usage *cpu,
+                         double seconds)
+{
+    fprintf(file, "%.2f %% (", percent(cpu->total_ns, seconds));
+    for (unsigned i = 0; i < options->processes.count; i++)
+        fprintf(file, "%s%s %.2f", i ? ", " : "", options->processes.process[i].name,
+                percent(cpu->ns[i], seconds));
+    fputs(")\n", file);
+}
+
+void report_held(FILE *file, const struct options *options, double from_s, double span_s,
+                 const struct cpu_usage *cpu)
+{
+    fprintf(file, "  %.0f to %.0f s: CPU ", from_s, from_s + span_s);
+    text_percent(file, options, cpu, span_s);
+    fflush(file);
 }
 
 static void text_idle(FILE *file, const struct options *options, const struct result *result)
 {
-    fprintf(file, "  %.0f B RSS, %.0f B PSS per connection; CPU in %.0f s %.2f %% (",
+    fprintf(file, "  %.0f B RSS, %.0f B PSS per connection; CPU in %.0f s ",
             per_connection(result, result->before.rss, result->after.rss),
-            per_connection(result, result->before.pss, result->after.pss), result->held_s,
-            idle_percent(result, result->idle_cpu.total_ns));
-    for (unsigned i = 0; i < options->processes.count; i++)
-        fprintf(file, "%s%s %.2f", i ? ", " : "", options->processes.process[i].name,
-                idle_percent(result, result->idle_cpu.ns[i]));
-    fputs(")\n", file);
+            per_connection(result, result->before.pss, result->after.pss), result->held_s);
+    text_percent(file, options, &result->idle_cpu, result->held_s);
 }
 
 static void text_memory(FILE *file, const struct result *result)
@@ -235,7 +250,7 @@ static void json_memory(struct json *json, const struct result *result)
                 per_connection(result, result->before.rss, result->after.rss));
     json_number(json, "pss_per_connection",
                 per_connection(result, result->before.pss, result->after.pss));
-    json_number(json, "idle_cpu_percent", idle_percent(result, result->idle_cpu.total_ns));
+    json_number(json, "idle_cpu_percent", percent(result->idle_cpu.total_ns, result->held_s));
     json_number(json, "held_s", result->held_s);
 }
 

@@ -6,6 +6,7 @@
 #   GATEWAYS=2 ROUTERS=1
 #   SCENARIOS="..."  some of: fan16 fan128 fan50 pairs1 pairs16 messaging chat simple callie
 #                    idle storm storm-rs256
+#   HOLD=5           seconds that idle's connections do nothing; of more than 30, a line each 30
 #
 # The table goes to standard output, a line of JSON for each result to build/bench.jsonl.
 #
@@ -65,7 +66,7 @@ messages() {
 connections() {
     if any_of idle; then
         stack_start hs256
-        load idle --scenario idle --clients 10000 --secret "$secret"
+        load idle --scenario idle --clients 10000 --hold "${HOLD:-5}" --every 30 --secret "$secret"
         stack_stop
     fi
     if any_of storm; then

@@ -27,6 +27,7 @@ struct options {
     unsigned payload_size;
     bool with_ids;
     double warm_s, duration_s, hold_s;
+    double every_s; /* 0, or more than hold_s: CPU is told at the end only */
 };
 
 struct result {
