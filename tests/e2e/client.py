@@ -264,6 +264,14 @@ class Client:
     def close(self):
         _run(self._socket.close())
 
+    def break_off(self):
+        """
+        Ends the TCP connection without a word, but reads what is on its way: a gateway takes for
+        received what the client's kernel has taken.
+        """
+        self._socket.transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        self.await_close()
+
     def abandon(self):
         """Breaks the TCP connection without a word."""
         _loop.call_soon_threadsafe(self._socket.transport.abort)

@@ -91,9 +91,12 @@ def assert_answered_first(reader):
 def catch_up(stack, user, seen, count):
     reader = Chat(stack, user, subscribe=None)
     last = seen[-1]["id"]
-    reader.send("subscribe", {"lastEventId": last})
-    wait_until(lambda: len(new_ones(seen + reader.events())) >= count, "all has come",
-               3 * PATIENCE)
+    answer = reader.response(reader.send("subscribe", {"lastEventId": last}), 3 * PATIENCE)
+    assert "error" not in answer, answer
+    wait_until(lambda: len(new_ones(seen + reader.events())) >= count or reader.client.close_code,
+               lambda: f"{count} new ones, not {len(new_ones(seen + reader.events()))}, the last of "
+               f"them {reader.last_event()}, after {answer}", 3 * PATIENCE)
+    assert reader.client.close_code is None
     return seen + reader.events()
 
 

@@ -203,7 +203,7 @@ def test_clients_come_and_go_under_traffic(secure, authority):
         user = choice.choice(users)
         old = connections[user][-1]
         if choice.random() < 0.5:
-            old.abandon()
+            old.break_off()
         else:
             old.close()
         connections[user].append(secure.connect(user, gateway=choice.randrange(2),

@@ -10,11 +10,15 @@ PATIENCE = 15 * SLOWNESS  # seconds for what should take milliseconds
 
 
 def wait_until(condition, what, timeout=PATIENCE):
-    """Returns the first true value of condition(); fails when none comes in time."""
+    """
+    Returns the first true value of condition(); fails when none comes in time, with what it was, a
+    text or what returns one.
+    """
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+        assert time.monotonic() < deadline, (
+            f"not within {timeout:g} s: {what() if callable(what) else what}")
         time.sleep(0.02)
