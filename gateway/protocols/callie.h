@@ -31,6 +31,7 @@ struct callie_state {
     struct callie_pendings open; /* in the order they were asked */
     struct callie_pendings sent; /* messages that were answered, the newest last */
     size_t open_count, sent_count, open_bytes;
+    size_t waiting_count; /* open ones that wait for another */
     uint64_t last_number;
     uint64_t opened_ms;       /* loop time */
     uint64_t pinged_heard_ms; /* heard_ms of the session when it was pinged last */
@@ -142,12 +143,14 @@ struct callie_pending {
     uint64_t message;   /* number in its conversation of one that was sent; 0 unknown */
     bool waited;        /* its conversation has done all that was on its way to it... */
     bool waits;         /* ... or is asked to say so */
-    struct slice payload_id, message_id, chat, text; /* owned */
+    struct slice payload_id, message_id, chat, text;
+    char *found_chat; /* owned: chat, when it came to be known later */
     size_t bytes;
     bool asked;                   /* Redis, once at least: that is what was admitted */
     bool truncated;               /* the list has had no room for more */
     struct buffer result;         /* of a list, as far as it has come */
     struct callie_groups *groups; /* of LIST_GROUPS */
+    char texts[];                 /* of the slices */
 };
 
 /* What a request has to remember: copied. */
@@ -159,6 +162,10 @@ struct callie_memory {
 
 /* NULL when too much is open: answered then. */
 struct callie_pending *callie_open(const struct callie_payload *, const struct callie_memory *);
+/* What is open waits until the message, which is open too, is answered: then it goes on
+ * (callie_change_in_chat). */
+void callie_pending_wait(struct session *, struct callie_pending *,
+                         const struct callie_pending *message);
 /* NULL: none such is open. */
 struct callie_pending *callie_pending_find(struct session *, uint64_t number);
 /* One of his messages that went to a user or a group, open or among the last that were answered. */

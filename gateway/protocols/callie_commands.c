@@ -10,7 +10,6 @@
 #include "gateway/bus/uplink.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define NAME_MAX_BYTES 256
 #define MEMBERS_MAX 1000
@@ -295,10 +294,10 @@ void callie_change_number(struct session *session, struct callie_pending *pendin
 
 static void set_chat(struct callie_pending *pending, struct slice chat)
 {
-    if (pending->chat.length == 0) {
-        free((char *)pending->chat.data);
-        pending->chat = slice_of(xmemdup0(chat.data, chat.length), chat.length);
-    }
+    if (pending->chat.length > 0)
+        return;
+    pending->found_chat = xmemdup0(chat.data, chat.length);
+    pending->chat = slice_of(pending->found_chat, chat.length);
 }
 
 void callie_change_in_chat(struct session *session, struct callie_pending *pending,
@@ -332,7 +331,7 @@ static void change_sent(const struct call *call, const struct command *command)
     if (sent == NULL)
         callie_find_sent(session, pending);
     else if (callie_pending_is_open(sent))
-        pending->waits_for = sent->number;
+        callie_pending_wait(session, pending, sent);
     else
         callie_change_in_chat(session, pending, sent->chat);
 }

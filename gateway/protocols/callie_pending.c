@@ -23,17 +23,20 @@ static bool is_message(const struct callie_pending *pending)
     return pending->kind == CALLIE_DIRECT || pending->kind == CALLIE_POST;
 }
 
-static struct slice copy(struct slice text)
+/* A copy, at *at, which moves on. */
+static struct slice copy(struct slice text, char **at)
 {
-    return slice_of(xmemdup0(text.data, text.length), text.length);
+    struct slice copied = slice_of(*at, text.length);
+
+    if (text.length > 0)
+        memcpy(*at, text.data, text.length);
+    *at += text.length;
+    return copied;
 }
 
 static void free_pending(struct callie_pending *pending)
 {
-    free((char *)pending->payload_id.data);
-    free((char *)pending->message_id.data);
-    free((char *)pending->chat.data);
-    free((char *)pending->text.data);
+    free(pending->found_chat);
     free(pending->groups);
     buffer_finish(&pending->result);
     free(pending);
@@ -53,27 +56,44 @@ struct callie_pending *callie_open(const struct callie_payload *payload,
     struct callie_state *state = payload->state;
     size_t bytes = bytes_of(payload, memory);
     struct callie_pending *pending;
+    char *at;
 
     if (state->open_count >= OPEN_MAX || state->open_bytes + bytes > OPEN_BYTES_MAX) {
         callie_unavailable(payload->session, payload->payload_id,
                            slice_is(slice_text(payload->type->name), "CMD"));
         return NULL;
     }
-    pending = xcalloc(1, sizeof(*pending));
+    pending = xcalloc(1, bytes);
+    at = pending->texts;
     pending->number = ++state->last_number;
     pending->kind = memory->kind;
     pending->detail = memory->detail;
     pending->asked_ms = uv_now(payload->session->gateway->loop);
-    pending->payload_id = copy(payload->payload_id);
-    pending->message_id = copy(memory->message_id);
-    pending->chat = copy(memory->chat);
-    pending->text = copy(memory->text);
+    pending->payload_id = copy(payload->payload_id, &at);
+    pending->message_id = copy(memory->message_id, &at);
+    pending->chat = copy(memory->chat, &at);
+    pending->text = copy(memory->text, &at);
     pending->bytes = bytes;
     state->open_count++;
     state->open_bytes += bytes;
     TAILQ_INSERT_TAIL(&state->open, pending, link);
     session_tick_soon(payload->session);
     return pending;
+}
+
+void callie_pending_wait(struct session *session, struct callie_pending *pending,
+                         const struct callie_pending *message)
+{
+    pending->waits_for = message->number;
+    state_of(session)->waiting_count++;
+}
+
+static void wait_no_more(struct callie_state *state, struct callie_pending *pending)
+{
+    if (pending->waits_for == 0)
+        return;
+    pending->waits_for = 0;
+    state->waiting_count--;
 }
 
 /* ---- finding ---- */
@@ -114,6 +134,7 @@ bool callie_pending_is_open(const struct callie_pending *pending)
 
 static void close_one(struct callie_state *state, struct callie_pending *pending)
 {
+    wait_no_more(state, pending);
     TAILQ_REMOVE(&state->open, pending, link);
     state->open_count--;
     state->open_bytes -= pending->bytes;
@@ -139,12 +160,12 @@ static void go_on(struct session *session, const struct callie_pending *message)
     struct callie_state *state = state_of(session);
     struct callie_pending *pending = TAILQ_FIRST(&state->open);
 
-    while (pending) {
+    while (pending && state->waiting_count > 0) {
         if (pending->waits_for != message->number) {
             pending = TAILQ_NEXT(pending, link);
             continue;
         }
-        pending->waits_for = 0;
+        wait_no_more(state, pending);
         callie_change_in_chat(session, pending, message->chat);
         pending = TAILQ_FIRST(&state->open);
     }
