@@ -131,10 +131,13 @@ uint64_t realtime_publish(const struct realtime_request *request, struct slice t
     struct session *session = request->session;
     uint32_t partition = partition_for(request, topic);
     char text[REALTIME_ID_SIZE];
+    uint64_t ttl_ms = 0;
     bool echo = false;
     struct frame frame;
 
-    if (!read_echo(request, &echo) || !realtime_has_credit(request, partition))
+    /* What it does is done where the message is read from its topic's history. */
+    if (!read_echo(request, &echo) || !read_ttl(request, &ttl_ms) ||
+        !realtime_has_credit(request, partition))
         return 0;
     frame = (struct frame){
         .type = FRAME_TOPIC_PUBLISH,

@@ -6,6 +6,7 @@
 #include "gateway/protocol.h"
 #include "gateway/bus/query.h"
 #include "gateway/session/session.h"
+#include "gateway/topics/topic_metadata.h"
 #include "gateway/topics/topics.h"
 #include "gateway/bus/uplink.h"
 
@@ -13,6 +14,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* One page; the next is asked for when no more than so much of what was sent is not taken. */
 #define PAGE_ENTRIES "256"
@@ -373,6 +375,14 @@ static bool is_own(const struct session *session, const struct bus_reply *fields
     return slice_equal(field(fields, "author"), slice_of(author, (size_t)length));
 }
 
+static uint64_t unix_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 static void send_entry(const struct resume *resume, uint64_t offset, const struct bus_reply *fields)
 {
     struct session *session = resume->subscription->key.session;
@@ -392,7 +402,7 @@ static void send_entry(const struct resume *resume, uint64_t offset, const struc
     int opcode = WIRE_TEXT;
     struct wire *wire;
 
-    if (is_own(session, fields))
+    if (is_own(session, fields) || topic_message_is_expired(&message, unix_ms()))
         return;
     if (session->protocol->encode_topic_message)
         session->protocol->encode_topic_message(&payload, &message, &opcode);

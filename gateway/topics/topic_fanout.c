@@ -1,7 +1,7 @@
 #include "gateway/topics/topic_fanout.h"
 
 #include "gateway/topics/history.h"
-#include "gateway/topics/topic_priority.h"
+#include "gateway/topics/topic_metadata.h"
 #include "gateway/session/session.h"
 
 #include <stdlib.h>

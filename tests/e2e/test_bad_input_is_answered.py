@@ -85,6 +85,16 @@ def test_data_that_does_not_fit(client, kind, data):
     client.ping()
 
 
+@pytest.mark.parametrize("kind, data", [
+    ("Broadcast", {"topic": "a", "payload": 1}), ("X-own", {"topic": "a"}),
+    ("DirectMessage", {"target_user": "bob", "payload": 1}), ("X-own", {"target_user": "bob"})])
+@pytest.mark.parametrize("ttl", [None, True, -1, "1", [], {}])
+def test_ttl_is_a_number_of_seconds(client, kind, data, ttl):
+    client.send(kind, data, id="bad", metadata={"ttl": ttl})
+    answer = client.answer("bad")["data"]
+    assert (answer["code"], answer["details"]["field"]) == (400, "metadata.ttl")
+
+
 def test_the_field_is_named(client):
     client.send("Broadcast", {"topic": "a b", "payload": 1})
     assert client.take("Error")["details"]["field"] == "topic"

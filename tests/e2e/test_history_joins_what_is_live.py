@@ -68,6 +68,21 @@ def test_since_a_place(stack):
     assert first.await_count("Broadcast", 1)[0]["payload"] == 4
 
 
+def test_what_has_expired_does_not_come_again(stack):
+    """metadata.ttl of a broadcast: who is there gets it; from the history it comes until then."""
+    topic = f"history.{stack.users('log')[0]}"
+    sender, live = (stack.connect(user) for user in stack.users("publisher", "reader"))
+    live.subscribe(topic)
+    for n, ttl in enumerate([None, 0, 0.001, 3600]):
+        fields = {"metadata": {"ttl": ttl}} if ttl is not None else {}
+        assert sender.answer(sender.send_broadcast(topic, n, **fields))["type"] == "Ack"
+    assert payloads(live, 4) == [0, 1, 2, 3]
+    late = stack.connect(stack.users("reader")[0], gateway=1)
+    assert follow(late, [topic], history=10)[topic]["offset"] == 4
+    sender.broadcast(topic, 4)
+    assert payloads(late, 3) == [0, 3, 4]
+
+
 def test_a_topic_without_history_is_live_only(stack):
     topic, publisher = stack.users("plain", "publisher")
     sender, reader = stack.connect(publisher), stack.connect(stack.users("reader")[0], gateway=1)

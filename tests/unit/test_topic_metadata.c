@@ -1,4 +1,4 @@
-#include "gateway/topics/topic_priority.h"
+#include "gateway/topics/topic_metadata.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,11 +44,45 @@ static void test_who_is_urgent(void **state)
     }
 }
 
+static void test_who_is_expired(void **state)
+{
+    static const struct {
+        const char *metadata, *body;
+        uint64_t now_ms;
+        bool expired;
+    } cases[] = {
+        {"{\"ttl\":2}", "1", 11999, false},
+        {"{\"ttl\":2}", "1", 12000, true},
+        {"{\"ttl\":0.5}", "1", 10499, false},
+        {"{\"ttl\":0.5}", "1", 10500, true},
+        {"{\"ttl\":0}", "1", 10000, true},
+        {"{\"ttl\":0}", "1", 9999, false}, /* by another clock */
+        {"{\"ttl\":1e300}", "1", UINT64_MAX, false},
+        {"{\"ttl\":\"1\"}", "1", 99999, false},
+        {"{}", "{\"metadata\":{\"ttl\":1}}", 99999, false},
+        {"", "1", 99999, false},
+        {"\"extension\"", "{\"metadata\":{\"ttl\":1}}", 99999, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct frame_topic_message message = {
+            .offset = 1,
+            .sent_at_ms = 10000,
+            .metadata = slice_text(cases[i].metadata),
+            .body = slice_text(cases[i].body),
+        };
+
+        assert_int_equal(topic_message_is_expired(&message, cases[i].now_ms), cases[i].expired);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_is_urgent),
+        cmocka_unit_test(test_who_is_expired),
     };
 
-    return cmocka_run_group_tests_name("topic_priority", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("topic_metadata", tests, NULL, NULL);
 }
