@@ -141,8 +141,16 @@ class Process:
         self.await_exit()
 
     def terminate(self):
+        """SIGTERM, as soon as the process is one that has a handler for it."""
+        wait_until(lambda: self._process.poll() is not None or self._handles(signal.SIGTERM),
+                   f"{self.name} handles SIGTERM")
         self.expected_alive = False
         self._process.send_signal(signal.SIGTERM)
+
+    def _handles(self, number):
+        with open(f"/proc/{self._process.pid}/status", encoding="ascii") as status:
+            caught = next(line.split()[1] for line in status if line.startswith("SigCgt"))
+        return int(caught, 16) >> (number - 1) & 1
 
     def await_exit(self, expected=0):
         try:
