@@ -124,6 +124,11 @@ uint64_t entries_last(const struct entries *entries)
     return entries->last;
 }
 
+uint64_t entries_tail(const struct entries *entries)
+{
+    return entries->last + (entries->gathered.length > 0);
+}
+
 bool entries_busy(const struct entries *entries)
 {
     return entries->flight != FLIGHT_NONE || entries->state != ENTRIES_IN_STEP ||

@@ -34,6 +34,8 @@ void entries_add(struct entries *, const struct frame *);
 size_t entries_bytes(const struct entries *);
 /* The number of the last entry; what is gathered gets the next. */
 uint64_t entries_last(const struct entries *);
+/* The number that what was added last has, or will get. */
+uint64_t entries_tail(const struct entries *);
 /* Something waits to be sent or is in flight, an announcement included. */
 bool entries_busy(const struct entries *);
 /* In step, and the next call of entries_next takes what is gathered or held. */

@@ -449,6 +449,11 @@ void uplink_send(struct uplink *uplink, uint32_t index, const struct frame *fram
     queue(partition);
 }
 
+uint64_t uplink_last(const struct uplink *uplink, uint32_t index)
+{
+    return entries_tail(uplink->partitions[index]->entries);
+}
+
 void uplink_send_all(struct uplink *uplink, const struct frame *frame)
 {
     for (uint32_t p = 0; p < uplink->count; p++)
@@ -546,6 +551,7 @@ void uplink_on_accepted(struct uplink *uplink, uint32_t index, uint64_t number)
     if (partition->timed > 0 && number >= partition->timed)
         observe_timed(partition);
     entries_accepted(partition->entries, number);
+    sessions_on_accepted(uplink->gateway->sessions, index, number);
     partition->waiting_ms = entries_bytes(partition->entries) ? partition->heard_ms : 0;
 }
 

@@ -16,6 +16,8 @@ struct uplink *uplink_create(struct gateway *);
 void uplink_destroy(struct uplink **);
 /* Puts the frame into the partition's next entry; it leaves at the end of the loop turn. */
 void uplink_send(struct uplink *, uint32_t partition, const struct frame *);
+/* The number of the entry that has what was sent to the partition last; 0: nothing ever was. */
+uint64_t uplink_last(const struct uplink *, uint32_t partition);
 /* The same to every partition. */
 void uplink_send_all(struct uplink *, const struct frame *);
 /*

@@ -30,6 +30,9 @@
 /* A peer that has not answered a close frame by then is cut. */
 #define CLOSE_MS 5000
 #define CLOSE_TEXT_MAX 123
+/* A partition that does not answer holds up a welcome for no longer. */
+#define HOLD_MS 1000
+#define HOLD_LOOK_MS 100
 /* Draining: so many batches, about so far apart. */
 #define DRAIN_BATCHES 30
 #define DRAIN_BATCH_MIN 16
@@ -45,7 +48,9 @@ struct record {
     TAILQ_ENTRY(record) watched; /* was written to: does the peer take it? */
     TAILQ_ENTRY(record) closing; /* in the order of deadline_ms */
     TAILQ_ENTRY(record) gone;
+    TAILQ_ENTRY(record) held; /* at its partition's: in the order of held_number, held_until_ms */
     bool is_dirty, is_watched, is_closing;
+    bool is_held;    /* nothing is written to it yet */
     bool opened;     /* protocol->open was called */
     bool connected;  /* USER_CONNECT was sent */
     bool close_sent; /* nothing may be written any more */
@@ -53,6 +58,8 @@ struct record {
     char *close_text;
     uint64_t look_ms;
     uint64_t deadline_ms;
+    uint64_t held_number; /* of the entry that tells its partition of it */
+    uint64_t held_until_ms;
     size_t place; /* in the agenda */
     UT_hash_handle hh;
     max_align_t protocol_state[];
@@ -78,6 +85,9 @@ struct sessions {
     size_t records;
     size_t unidentified; /* of them */
     struct record_list dirty, watched, closing, gone;
+    struct record_list *held; /* by partition */
+    size_t held_count;
+    uv_timer_t held_timer; /* runs while there is one */
     uv_timer_t timer;
     unsigned tick;
     uv_timer_t drain_timer;
@@ -85,6 +95,8 @@ struct sessions {
     void (*drained)(void *arg);
     void *drained_arg;
 };
+
+static void on_held_timer(uv_timer_t *);
 
 static struct record *record_of(struct session *session)
 {
@@ -169,6 +181,52 @@ static void set_identity(struct record *record, struct identity *identity)
         session->partition = partition_of(&session->gateway->deployment, session->user);
 }
 
+static void hold(struct record *record)
+{
+    struct sessions *sessions = sessions_of(record);
+    uint32_t partition = record->session.partition;
+
+    record->held_number = uplink_last(record->session.gateway->uplink, partition);
+    record->held_until_ms = now_ms(record) + HOLD_MS;
+    record->is_held = true;
+    TAILQ_INSERT_TAIL(&sessions->held[partition], record, held);
+    if (sessions->held_count++ == 0)
+        uv_timer_start(&sessions->held_timer, on_held_timer, HOLD_LOOK_MS, HOLD_LOOK_MS);
+}
+
+static void let_go(struct record *record)
+{
+    struct sessions *sessions = sessions_of(record);
+
+    if (!record->is_held)
+        return;
+    record->is_held = false;
+    TAILQ_REMOVE(&sessions->held[record->session.partition], record, held);
+    if (--sessions->held_count == 0)
+        uv_timer_stop(&sessions->held_timer);
+    if (record->connection.websocket)
+        set_dirty(record);
+}
+
+void sessions_on_accepted(struct sessions *sessions, uint32_t partition, uint64_t number)
+{
+    struct record *record;
+
+    while ((record = TAILQ_FIRST(&sessions->held[partition])) && record->held_number <= number)
+        let_go(record);
+}
+
+static void on_held_timer(uv_timer_t *timer)
+{
+    struct sessions *sessions = timer->data;
+    uint64_t now = uv_now(timer->loop);
+    struct record *record;
+
+    for (uint32_t p = 0; p < sessions->gateway->deployment.partitions; p++)
+        while ((record = TAILQ_FIRST(&sessions->held[p])) && record->held_until_ms <= now)
+            let_go(record);
+}
+
 static void connect_user(struct record *record)
 {
     struct session *session = &record->session;
@@ -181,6 +239,7 @@ static void connect_user(struct record *record)
                                                  .protocol = session->protocol->id,
                                                  .flags = session_connection_flags(session),
                                                  .slot = session->slot}});
+    hold(record);
     admission_join(session);
 }
 
@@ -286,6 +345,7 @@ static void on_end(void *owner)
     record->connection.websocket = NULL;
     connection_drop(&record->connection);
     end_session(record);
+    let_go(record);
     forget_watch(record);
     if (record->is_closing)
         TAILQ_REMOVE(&sessions->closing, record, closing);
@@ -512,6 +572,9 @@ static void flush(struct record *record)
 {
     struct connection *connection = &record->connection;
 
+    if (record->is_held && !record->close_code && !record->close_sent &&
+        !websocket_is_closing(connection->websocket))
+        return;
     if (websocket_is_closing(connection->websocket) ||
         (!record->close_sent && connection_write(connection) < 0))
         stop_writing(record);
@@ -696,7 +759,11 @@ struct sessions *sessions_create(struct gateway *gateway)
     TAILQ_INIT(&sessions->gone);
     uv_timer_init(gateway->loop, &sessions->timer);
     uv_timer_init(gateway->loop, &sessions->drain_timer);
-    sessions->timer.data = sessions->drain_timer.data = sessions;
+    uv_timer_init(gateway->loop, &sessions->held_timer);
+    sessions->timer.data = sessions->drain_timer.data = sessions->held_timer.data = sessions;
+    sessions->held = xcalloc(gateway->deployment.partitions, sizeof(*sessions->held));
+    for (uint32_t p = 0; p < gateway->deployment.partitions; p++)
+        TAILQ_INIT(&sessions->held[p]);
     uv_timer_start(&sessions->timer, on_timer, TICK_MS, TICK_MS);
     return sessions;
 }
@@ -706,6 +773,7 @@ void sessions_stop(struct sessions *sessions)
     websocket_server_stop(sessions->server);
     uv_close((uv_handle_t *)&sessions->timer, NULL);
     uv_close((uv_handle_t *)&sessions->drain_timer, NULL);
+    uv_close((uv_handle_t *)&sessions->held_timer, NULL);
 }
 
 void sessions_destroy(struct sessions **sessions)
@@ -716,6 +784,7 @@ void sessions_destroy(struct sessions **sessions)
     assert((*sessions)->first == NULL);
     websocket_server_destroy(&(*sessions)->server);
     free((*sessions)->agenda);
+    free((*sessions)->held);
     free(*sessions);
     *sessions = NULL;
 }

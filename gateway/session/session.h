@@ -148,6 +148,12 @@ uint64_t session_bytes_taken(struct session *);
 void session_close(struct session *, enum session_close_reason, const char *text);
 /* protocol->on_tick is called within a second, whenever it was due. */
 void session_tick_soon(struct session *);
+/*
+ * A partition has accepted this gateway's entries up to number. What is written to a session waits,
+ * from when it became its user's, until his partition knows it, or for a second: who has been
+ * welcomed is reached by what anybody says then.
+ */
+void sessions_on_accepted(struct sessions *, uint32_t partition, uint64_t number);
 /* End of the loop turn: one write for each session that has something queued. Called from the
  * gateway's prepare handle. */
 void sessions_flush(struct sessions *);

@@ -250,8 +250,8 @@ class Client:
 
     def settle(self):
         """
-        Returns when every partition knows the connection: the welcome does not wait for that, so
-        what another gateway sends at once may be queued first. Leaves no trace.
+        Returns when every partition has answered the connection (its user's has at the welcome,
+        but for one that is silent for a second). Leaves no trace.
         """
         ids = [self.send(kind, {"topics": ["settle.*"]}) for kind in ("Subscribe", "Unsubscribe")]
         for id in ids:

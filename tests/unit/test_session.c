@@ -23,7 +23,7 @@ static struct {
     uv_loop_t loop;
     const struct websocket_handlers *handlers;
     void *adopted; /* the last one */
-    size_t connects, closed, topics_closed, ticks, opened, drained;
+    size_t connects, closed, topics_closed, ticks, opened, drained, writes;
     uint64_t connected_partition;
     char connected_user[64];
     enum session_state state_when_drained;
@@ -91,6 +91,7 @@ void connection_drop(struct connection *connection)
 int connection_write(struct connection *connection)
 {
     (void)connection;
+    fake.writes++;
     return 0;
 }
 
@@ -132,6 +133,13 @@ void uplink_send(struct uplink *uplink, uint32_t partition, const struct frame *
     fake.connected_partition = partition;
     snprintf(fake.connected_user, sizeof(fake.connected_user), "%.*s",
              (int)frame->user_connect.user.length, frame->user_connect.user.data);
+}
+
+/* Each USER_CONNECT is in an entry of its own. */
+uint64_t uplink_last(const struct uplink *uplink, uint32_t partition)
+{
+    (void)uplink, (void)partition;
+    return fake.connects;
 }
 
 void deliveries_session_closed(struct deliveries *deliveries, struct session *session)
@@ -357,6 +365,65 @@ static void on_drained(void *arg)
     *(bool *)arg = true;
 }
 
+static struct session *open_on_socket(const char *user)
+{
+    struct session *session = adopt(user);
+
+    fake.handlers->on_open(session, (struct websocket *)&fake);
+    return session;
+}
+
+/* How many were written at the end of this turn. */
+static size_t written(void)
+{
+    size_t before = fake.writes;
+
+    sessions_flush(fake.gateway.sessions);
+    return fake.writes - before;
+}
+
+static void what_is_said_first_waits_for_the_partition(void **state)
+{
+    struct session *alice = open_on_socket("alice"), *again = open_on_socket("alice");
+    uint32_t partition = alice->partition;
+
+    (void)state;
+    session_send_text(alice, slice_text("welcome"));
+    session_send_text(again, slice_text("welcome"));
+    assert_int_equal(written(), 0);
+    sessions_on_accepted(fake.gateway.sessions, (partition + 1) % 16, 2);
+    assert_int_equal(written(), 0);
+    sessions_on_accepted(fake.gateway.sessions, partition, 1);
+    assert_int_equal(written(), 1);
+    session_send_text(alice, slice_text("more"));
+    assert_int_equal(written(), 1);
+    /* The goodbye waits for nobody. */
+    session_close(again, SESSION_CLOSE_POLICY, NULL);
+    assert_int_equal(written(), 1);
+    sessions_on_accepted(fake.gateway.sessions, partition, 2);
+    assert_int_equal(written(), 0);
+    end(again);
+    end(alice);
+}
+
+static void it_waits_for_a_second_at_most(void **state)
+{
+    struct session *stranger = open_on_socket(NULL);
+    uint64_t begun_ms;
+
+    (void)state;
+    session_send_text(stranger, slice_text("who are you"));
+    assert_int_equal(written(), 1);
+    identify(stranger, "alice", "t1");
+    session_send_text(stranger, slice_text("welcome"));
+    uv_update_time(&fake.loop);
+    begun_ms = uv_now(&fake.loop);
+    while (written() == 0)
+        uv_run(&fake.loop, UV_RUN_ONCE);
+    assert_in_range(uv_now(&fake.loop) - begun_ms, 900, 10000);
+    end(stranger);
+}
+
 static void a_word_goes_out_before_a_drain_closes(void **state)
 {
     struct session *stranger = open_session(NULL), *known = open_session("bob");
@@ -387,6 +454,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(its_ticks_come_and_silence_does_not_close_it, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(what_is_said_first_waits_for_the_partition, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(it_waits_for_a_second_at_most, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_word_goes_out_before_a_drain_closes, set_up, tear_down),
     };
 
