@@ -284,7 +284,17 @@ static void subscribe(struct session *session, const struct names *names,
     free(wishes);
 }
 
-/* {"news":{"epoch":..,"offset":..,"recovered":true}} of a JSON array of names. */
+static bool is_among(struct slice elements, struct slice name)
+{
+    struct slice other;
+
+    while (json_cut_element(&elements, &other))
+        if (slice_equal(other, name))
+            return true;
+    return false;
+}
+
+/* {"news":{"epoch":..,"offset":..,"recovered":true}} of a JSON array of names, each once. */
 static void write_histories(struct buffer *out, const struct session *session, struct slice topics)
 {
     struct slice rest = json_elements(topics), name;
@@ -293,6 +303,8 @@ static void write_histories(struct buffer *out, const struct session *session, s
     while (json_cut_element(&rest, &name)) {
         struct history_answer answer = {0};
 
+        if (is_among(rest, name))
+            continue;
         topics_history(session, slice_of(name.data + 1, name.length - 2), &answer);
         buffer_append_text(out, separator);
         buffer_append_slice(out, name);

@@ -35,6 +35,15 @@ enum resume_state {
     RESUME_PAGING,   /* reads pages */
 };
 
+/* Who asked where the history is. */
+struct waiter {
+    void (*done)(void *arg, struct subscription *);
+    void *arg;
+    STAILQ_ENTRY(waiter) link;
+};
+
+STAILQ_HEAD(waiters, waiter);
+
 /* A subscription that is behind its topic. */
 struct resume {
     struct histories *histories;
@@ -42,13 +51,15 @@ struct resume {
     enum resume_state state;
     struct history_wish wish;
     struct history_answer answer;
+    bool known;    /* the answer */
+    size_t holds;  /* calls of history_hold for which it was not asked yet */
+    size_t unsaid; /* for which it was asked, and no Status has gone out */
+    struct waiters waiters;
     uint64_t epoch, position; /* of the last message it has, or does not want */
     uint64_t held;            /* the offset before the first one held back; UINT64_MAX: none was */
     bool whole;               /* the next page must begin right behind position */
     uint64_t query;           /* 0: none is open */
     uint64_t look_ms;         /* not asked again before */
-    void (*done)(void *arg, struct subscription *);
-    void *arg;
     bool is_waiting;
     TAILQ_ENTRY(resume) waiting; /* its turn to ask */
 };
@@ -104,9 +115,45 @@ static struct resume *resume_create(struct histories *histories, struct subscrip
     resume->histories = histories;
     resume->subscription = subscription;
     resume->held = UINT64_MAX;
+    STAILQ_INIT(&resume->waiters);
     subscription->resume = resume;
     topic_index_settle(subscription);
     return resume;
+}
+
+static void add_waiter(struct resume *resume, void (*done)(void *arg, struct subscription *),
+                       void *arg)
+{
+    struct waiter *waiter = xmalloc(sizeof(*waiter));
+
+    waiter->done = done;
+    waiter->arg = arg;
+    STAILQ_INSERT_TAIL(&resume->waiters, waiter, link);
+}
+
+/* The last one told may end what the list is part of. */
+static void tell(struct waiters *waiters, struct subscription *subscription)
+{
+    bool more = !STAILQ_EMPTY(waiters);
+
+    while (more) {
+        struct waiter *waiter = STAILQ_FIRST(waiters);
+
+        STAILQ_REMOVE_HEAD(waiters, link);
+        more = !STAILQ_EMPTY(waiters);
+        waiter->done(waiter->arg, subscription);
+        free(waiter);
+    }
+}
+
+static void forget_waiters(struct resume *resume)
+{
+    struct waiter *waiter;
+
+    while ((waiter = STAILQ_FIRST(&resume->waiters)) != NULL) {
+        STAILQ_REMOVE_HEAD(&resume->waiters, link);
+        free(waiter);
+    }
 }
 
 static void end_query(struct resume *resume)
@@ -119,6 +166,13 @@ static void end_query(struct resume *resume)
     resume->histories->open--;
 }
 
+static void destroy(struct resume *resume)
+{
+    end_query(resume);
+    stop_waiting(resume);
+    free(resume);
+}
+
 static void end_resume(struct subscription *subscription)
 {
     struct resume *resume = subscription->resume;
@@ -126,17 +180,14 @@ static void end_resume(struct subscription *subscription)
     if (resume == NULL)
         return;
     subscription->resume = NULL;
-    end_query(resume);
-    stop_waiting(resume);
-    if (resume->done)
-        resume->done(resume->arg, subscription);
-    free(resume);
+    tell(&resume->waiters, subscription);
+    destroy(resume);
 }
 
 void history_drop(struct subscription *subscription)
 {
     if (subscription->resume)
-        subscription->resume->done = NULL;
+        forget_waiters(subscription->resume);
     end_resume(subscription);
 }
 
@@ -160,32 +211,52 @@ static void give_up(struct resume *resume, const char *why)
     end_resume(resume->subscription);
 }
 
+/* The offset before the first live message that the subscription has not been sent. */
+static uint64_t held_of(const struct subscription *subscription)
+{
+    const struct target *target = subscription->key.target;
+    const struct resume *resume = subscription->resume;
+
+    if (resume)
+        return resume->state == RESUME_PAGING ? resume->position : resume->held;
+    if (subscription->in_force && target->epoch)
+        return target->offset > subscription->above ? target->offset : subscription->above;
+    return UINT64_MAX;
+}
+
+/* Those who wait for the one before wait for the new one, which begins when all have asked. */
+static void take_over(struct resume *resume, struct resume *before)
+{
+    resume->holds = before->holds;
+    resume->unsaid = before->unsaid;
+    resume->known = before->known;
+    resume->answer = before->answer;
+    STAILQ_CONCAT(&resume->waiters, &before->waiters);
+}
+
 void history_hold(struct histories *histories, struct subscription *subscription,
                   const struct history_wish *wish)
 {
-    const struct target *target = subscription->key.target;
-    const struct resume *before = subscription->resume;
-    uint64_t held = UINT64_MAX;
+    struct resume *before = subscription->resume;
+    uint64_t held = held_of(subscription);
     struct resume *resume;
 
-    assert(target->kind == TARGET_TOPIC);
+    assert(subscription->key.target->kind == TARGET_TOPIC);
     /* What it has not been sent now comes with its history. */
-    if (before && before->state == RESUME_PAGING)
-        held = before->position;
-    else if (before)
-        held = before->held;
-    else if (subscription->in_force && target->epoch)
-        held = target->offset > subscription->above ? target->offset : subscription->above;
-    end_resume(subscription);
     subscription->above = 0;
     resume = resume_create(histories, subscription);
     resume->wish = *wish;
     resume->held = held;
+    if (before) {
+        take_over(resume, before);
+        destroy(before);
+    }
+    resume->holds++;
 }
 
 bool history_answer_of(const struct subscription *subscription, struct history_answer *answer)
 {
-    if (subscription->resume == NULL || subscription->resume->state != RESUME_ANSWERED)
+    if (subscription->resume == NULL || !subscription->resume->known)
         return false;
     *answer = subscription->resume->answer;
     return true;
@@ -240,13 +311,15 @@ void history_ask(struct histories *histories, struct subscription *subscription,
     struct resume *resume = subscription->resume;
 
     (void)histories;
-    if (resume == NULL || resume->state != RESUME_HELD) {
+    if (resume == NULL || resume->holds == 0) {
         done(arg, subscription);
         return;
     }
+    add_waiter(resume, done, arg);
+    resume->unsaid++;
+    if (--resume->holds > 0)
+        return;
     resume->state = RESUME_ASKING;
-    resume->done = done;
-    resume->arg = arg;
     ask(resume);
 }
 
@@ -343,7 +416,6 @@ static void begin_at(struct resume *resume, const struct page *page)
 static void on_answer(struct resume *resume, struct page *page)
 {
     const struct target *target = resume->subscription->key.target;
-    void (*done)(void *arg, struct subscription *) = resume->done;
 
     /* It keeps none: what Redis has of it may be left over. */
     if (target->epoch == 0)
@@ -353,11 +425,12 @@ static void on_answer(struct resume *resume, struct page *page)
         wait_turn(resume, RETRY_MS);
         return;
     }
+    resume->answer = (struct history_answer){0};
     if (page->epoch)
         begin_at(resume, page);
     resume->state = RESUME_ANSWERED;
-    resume->done = NULL;
-    done(resume->arg, resume->subscription);
+    resume->known = true;
+    tell(&resume->waiters, resume->subscription);
 }
 
 static struct slice field(const struct bus_reply *fields, const char *name)
@@ -471,7 +544,8 @@ void history_go(struct histories *histories, struct subscription *subscription)
     struct resume *resume = subscription->resume;
 
     (void)histories;
-    if (resume == NULL || resume->state != RESUME_ANSWERED)
+    if (resume == NULL || resume->unsaid == 0 || --resume->unsaid > 0 ||
+        resume->state != RESUME_ANSWERED)
         return;
     /* Its client may not want it any more. */
     if (resume->epoch == 0 || !subscription->wanted || is_live(resume, resume->answer.offset))

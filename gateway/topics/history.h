@@ -21,14 +21,16 @@ void histories_add_script(struct bus *);
 struct histories *histories_create(struct gateway *);
 void histories_destroy(struct histories **);
 
-/* From now on the subscription's live messages that have an offset are held back. */
+/* From now on the subscription's live messages that have an offset are held back. Once more begins
+ * anew: the newest wish is what all who have held it are told of and what follows. */
 void history_hold(struct histories *, struct subscription *, const struct history_wish *);
-/* It is in force: asks where the history is; done when that is known, or never if it ends first. */
+/* It is in force, once for each hold: with the last one asks where the history is; done when that
+ * is known, or never if it ends first. */
 void history_ask(struct histories *, struct subscription *,
                  void (*done)(void *arg, struct subscription *), void *arg);
 /* What it was told; false if it does not follow a history. */
 bool history_answer_of(const struct subscription *, struct history_answer *);
-/* Its Status has gone out: what is missed may follow. */
+/* A Status has gone out, once for each ask: after the last one what is missed may follow. */
 void history_go(struct histories *, struct subscription *);
 /* The subscription ends. */
 void history_drop(struct subscription *);

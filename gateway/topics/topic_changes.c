@@ -158,7 +158,7 @@ static void finish_change(struct topics *topics, struct topic_change *change)
     change_detach(topics, change);
     /* As long as they are pending, its items stay. */
     session->protocol->on_subscribed(session, request);
-    for (size_t i = 0; i < change->count; i++)
+    for (size_t i = 0; change->follows && i < change->count; i++)
         history_go(topics->gateway->histories, change->items[i]);
     for (size_t i = 0; i < change->count; i++)
         finish_item(topics, change, change->items[i]);

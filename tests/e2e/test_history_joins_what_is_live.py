@@ -43,6 +43,35 @@ def test_the_last_ones_then_live_ones(stack):
     assert metadata["epoch"] == told[topic]["epoch"]
 
 
+def test_each_of_several_in_a_row_is_told_where_it_is(stack):
+    name, publisher = stack.users("log", "publisher")
+    topics = [f"history.{name}.{n}" for n in range(3)]
+    sender, reader = stack.connect(publisher), stack.connect(*stack.users("reader"), gateway=1)
+    for topic in topics:
+        for n in range(4):
+            sender.broadcast(topic, n)
+    ids = [reader.send("Subscribe", {"topics": names, "history": history})
+           for names, history in ((topics, 1), (topics[:1], 2), (topics[1:], 4))]
+    for id in ids:
+        for place in reader.take("Status", id=id)["details"]["history"].values():
+            assert place["epoch"] > 0 and (place["offset"], place["recovered"]) == (4, True)
+    # Where one was done before the next came, that began anew.
+    for topic, expected in zip(topics, ([2, 3], [0, 1, 2, 3], [0, 1, 2, 3])):
+        wait_until(lambda: [data["payload"] for data in reader.of_type("Broadcast")
+                            if data["topic"] == topic][-len(expected):] == expected,
+                   f"the end of {topic}")
+
+
+def test_a_topic_named_twice_is_told_once(stack):
+    name, = stack.users("log")
+    reader = stack.connect(*stack.users("reader"))
+    topic = f"history.{name}"
+    id = reader.send("Subscribe", {"topics": [topic, topic], "history": 1})
+    status = reader.text_of(reader.take_where(
+        lambda message: message["type"] == "Status" and message.get("id") == id, "Status"))
+    assert status.count(f'"{topic}":') == 1
+
+
 def test_since_a_place(stack):
     name, publisher = stack.users("log", "publisher")
     topics = [f"history.{name}.{n}" for n in range(3)]

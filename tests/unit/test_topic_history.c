@@ -477,6 +477,38 @@ static void test_its_own_messages_are_left_out(void **state)
     HEARS("news#11");
 }
 
+static void test_two_in_a_row_are_told_the_same(void **state)
+{
+    (void)state;
+    last(1);
+    last(3);
+    reply_frames();
+    HEARS_NOTHING();
+    answer();
+    HEARS("status 9/10 recovered", "status 9/10 recovered");
+    answer();
+    HEARS("news#8", "news#9", "news#10");
+    publish(11);
+    HEARS("news#11");
+}
+
+static void test_one_more_while_the_first_is_asked_for(void **state)
+{
+    (void)state;
+    last(1);
+    reply_frames();
+    assert_true(asked.open);
+    last(3);
+    assert_int_equal(forgotten, asked.number);
+    asked.open = false;
+    publish(11);
+    reply_frames();
+    answer();
+    HEARS("status 9/11 recovered", "status 9/11 recovered");
+    answer();
+    HEARS("news#9", "news#10", "news#11");
+}
+
 static void test_a_session_that_ends_asks_no_more(void **state)
 {
     (void)state;
@@ -489,6 +521,11 @@ static void test_a_session_that_ends_asks_no_more(void **state)
     last(3);
     fake_end_session(alice);
     alice = fake_session(3, "alice", &protocol);
+    last(1);
+    last(3);
+    reply_frames();
+    fake_end_session(alice);
+    alice = fake_session(4, "alice", &protocol);
     assert_int_equal(subscribed, 0);
 }
 
@@ -633,6 +670,8 @@ int main(void)
         TEST(test_what_is_trimmed_on_the_way_ends_it),
         TEST(test_a_question_without_answer_is_asked_again),
         TEST(test_its_own_messages_are_left_out),
+        TEST(test_two_in_a_row_are_told_the_same),
+        TEST(test_one_more_while_the_first_is_asked_for),
         TEST(test_a_session_that_ends_asks_no_more),
         TEST(test_unsubscribing_on_the_way_ends_it),
         TEST(test_after_a_gap_it_goes_on_from_what_it_has),
