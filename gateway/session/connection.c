@@ -3,6 +3,8 @@
 #include "gateway/gateway.h"
 #include "gateway/door/peer.h"
 
+#include <poll.h>
+
 /* Frames of one write are gathered here: a loop turn writes connections one after the other. */
 #define GATHER_SIZE (256 << 10)
 static char gather[GATHER_SIZE];
@@ -58,6 +60,13 @@ int connection_write(struct connection *connection)
 static int descriptor_of(const struct connection *connection)
 {
     return websocket_descriptor(connection->websocket);
+}
+
+bool connection_may_go_on(const struct connection *connection)
+{
+    struct pollfd descriptor = {.fd = descriptor_of(connection), .events = POLLOUT};
+
+    return poll(&descriptor, 1, 0) == 1 && descriptor.revents == POLLOUT;
 }
 
 void connection_mark_end(struct connection *connection)

@@ -34,6 +34,9 @@ void connection_drop(struct connection *);
 /* Writes what is queued, while the kernel takes it. Returns 0, or -EPIPE: it is broken, and what
  * was queued is forgotten. */
 int connection_write(struct connection *) __attribute__((warn_unused_result));
+/* The kernel has room again, though something of the last write is left in this process: it goes on
+ * in this turn of the loop, or the next. */
+bool connection_may_go_on(const struct connection *);
 /* Nothing is queued, and nothing of the last write is left in this process. */
 bool connection_is_written(const struct connection *);
 /* Our last frame has been written or dropped: what goes out from now on is not ours. Counts twice

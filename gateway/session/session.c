@@ -492,10 +492,11 @@ static struct wire *admit(struct session *session, struct wire *wire, enum send_
     if (session->deflate)
         wire = wire_deflate(wire);
     /* Much in one turn is not the peer's fault: only what the kernel does not take counts against
-     * it. */
+     * it. It may have taken all since it was full, and only this gateway has not seen to it yet. */
     if (!fits(record, wire, class) && connection_write(&record->connection) < 0)
         return NULL;
-    if (!fits(record, wire, class)) {
+    if (!fits(record, wire, class) &&
+        (class == SEND_DROPPABLE || !connection_may_go_on(&record->connection))) {
         if (class == SEND_NORMAL)
             session_close(session, SESSION_CLOSE_SLOW, NULL);
         return NULL;

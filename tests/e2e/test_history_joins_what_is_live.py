@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from client import Refused
 from publishing import Publishing, check_dense, places
 from waiting import wait_until
 
@@ -143,15 +144,26 @@ def test_bad_wishes_are_answered(stack, data, field):
     assert client.subscribe("plain.topic")["active_subscriptions"] == 1
 
 
+def come(stack, user, gateway):
+    """Connects as soon as a router answers again: without one an upgrade is a 503."""
+    def try_it():
+        try:
+            return stack.connect(user, gateway=gateway, settled=False)
+        except Refused as refusal:
+            assert refusal.status == 503
+            return None
+    return wait_until(try_it, f"{user} is connected")
+
+
 def come_and_go(stack, topic, publishing, rounds, disturb):
     """A reader that leaves and comes again with its last place: in all it gets each message once."""
     place = {"epoch": 1, "offset": 0}
     expected = 1
     for round_ in range(rounds):
         user, other = stack.users("reader", "newcomer")
-        reader = stack.connect(user, gateway=round_ % 2, settled=False)
+        reader = come(stack, user, round_ % 2)
         told = follow(reader, [topic], since=place)[topic]
-        newcomer = stack.connect(other, gateway=(round_ + 1) % 2, settled=False)
+        newcomer = come(stack, other, (round_ + 1) % 2)
         assert follow(newcomer, [topic], history=300)[topic]["recovered"]
         assert told["recovered"] or round_ == 0
         disturb(round_)

@@ -1,6 +1,7 @@
 """Who is in a room stays known when routers and gateways die: nobody flaps, nobody stays for ever."""
 
 from messenger import Roommate
+from test_simple_survives_faults import come
 from waiting import wait_until
 
 
@@ -18,7 +19,7 @@ def test_a_killed_router_changes_nothing(new_stack):
     for n in range(2):
         router.kill()
         router = stack.add_router()
-        newcomer = Roommate(stack, f"carol-{n}", gateway=n, username=f"carol-{n}")
+        newcomer = come(stack, f"carol-{n}", gateway=n)
         for member in (alice, bob):
             member.take("user_connected", username=f"carol-{n}")
         expected = {"alice", "bob", *(f"carol-{m}" for m in range(n + 1))}

@@ -27,6 +27,7 @@ static struct {
     uint64_t connected_partition;
     char connected_user[64];
     enum session_state state_when_drained;
+    bool may_go_on;
 } fake;
 
 /* ---- fakes ---- */
@@ -74,7 +75,7 @@ void websocket_cut(struct websocket *websocket)
 
 void connection_push(struct connection *connection, struct wire *wire)
 {
-    (void)connection, (void)wire;
+    outbox_push(&connection->outbox, wire);
 }
 
 uint64_t connection_push_urgent(struct connection *connection, struct wire *wire)
@@ -85,7 +86,13 @@ uint64_t connection_push_urgent(struct connection *connection, struct wire *wire
 
 void connection_drop(struct connection *connection)
 {
+    outbox_finish(&connection->outbox);
+}
+
+bool connection_may_go_on(const struct connection *connection)
+{
     (void)connection;
+    return fake.may_go_on;
 }
 
 int connection_write(struct connection *connection)
@@ -343,6 +350,24 @@ static void its_messages_are_counted_by_connection_then_by_user(void **state)
 }
 
 /* Silence is its own affair: its protocol closes it, and tells why. */
+/* The kernel was full, the peer has taken all, and the loop has not come to it yet. */
+static void much_at_once_for_one_who_keeps_up(void **state)
+{
+    struct session *session = open_session(NULL);
+
+    (void)state;
+    fake.gateway.settings.send_budget = 1000;
+    fake.gateway.settings.send_frames = 3;
+    fake.may_go_on = true;
+    for (int i = 0; i < 10; i++)
+        assert_true(session_send_text(session, slice_text("more")));
+    assert_int_equal(session->state, SESSION_OPEN);
+    fake.may_go_on = false;
+    assert_false(session_send_text(session, slice_text("too much")));
+    assert_int_equal(session->state, SESSION_CLOSING);
+    end(session);
+}
+
 static void its_ticks_come_and_silence_does_not_close_it(void **state)
 {
     struct session *stranger = open_session(NULL), *known = open_session("bob");
@@ -452,6 +477,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(revocations_find_it_when_it_is_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(its_messages_are_counted_by_connection_then_by_user, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(much_at_once_for_one_who_keeps_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(its_ticks_come_and_silence_does_not_close_it, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_is_said_first_waits_for_the_partition, set_up,
