@@ -208,6 +208,8 @@ static int set_up(void **state)
     fake.gateway.settings.ping_after_ms = 1;
     fake.gateway.settings.silence_max_ms = 2;
     fake.gateway.settings.stall_ms = 5000;
+    fake.gateway.settings.send_budget = 1000;
+    fake.gateway.settings.send_frames = 10;
     fake.gateway.rate_users = rate_users_create();
     fake.gateway.sessions = sessions_create(&fake.gateway);
     return 0;
@@ -356,7 +358,6 @@ static void much_at_once_for_one_who_keeps_up(void **state)
     struct session *session = open_session(NULL);
 
     (void)state;
-    fake.gateway.settings.send_budget = 1000;
     fake.gateway.settings.send_frames = 3;
     fake.may_go_on = true;
     for (int i = 0; i < 10; i++)
