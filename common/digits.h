@@ -4,6 +4,8 @@
 #ifndef COMMON_DIGITS_H
 #define COMMON_DIGITS_H
 
+#include "common/slice.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +24,14 @@ static inline size_t digits_write(uint64_t value, char digits[DIGITS_MAX])
     for (size_t i = 0; i < count; i++)
         digits[i] = backwards[count - 1 - i];
     return count;
+}
+
+/* The digits of value, written into `digits`, which must stay as long as the slice. */
+static inline struct slice digits_slice(uint64_t value, char digits[DIGITS_MAX])
+{
+    size_t length = digits_write(value, digits);
+
+    return slice_of(digits, length);
 }
 
 #endif

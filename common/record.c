@@ -11,7 +11,7 @@ static struct slice value_of(const struct record_field *field, char digits[DIGIT
 {
     if (field->text.length || field->number == 0)
         return field->text;
-    return slice_of(digits, digits_write(field->number, digits));
+    return digits_slice(field->number, digits);
 }
 
 static void say(struct buffer *text, const char *name, struct slice value, struct record_said *said)

@@ -167,7 +167,7 @@ void effects_u64(struct effects *effects, uint64_t value)
 {
     char digits[DIGITS_MAX];
 
-    effects_text(effects, slice_of(digits, digits_write(value, digits)));
+    effects_text(effects, digits_slice(value, digits));
 }
 
 void effects_text_pair(struct effects *effects, const char *name, struct slice value)
