@@ -26,7 +26,7 @@ static int blame(struct backend_fault *fault, const char *field, const char *mes
 void backend_message_finish(struct backend_message *message)
 {
     buffer_finish(&message->body);
-    buffer_finish(&message->urgent);
+    buffer_finish(&message->merged);
     buffer_finish(&message->chat);
 }
 
@@ -102,17 +102,23 @@ static int read_target(const struct json_value *root, struct backend_message *me
 
 /* ---- what both have ---- */
 
+/* Both names say the same, as the header does. */
 static int read_id(const struct json_value *root, struct backend_message *message,
                    struct backend_fault *fault)
 {
-    const struct json_value *value = json_member(root, "id");
-    const char *name = value ? "id" : "idempotency_key";
+    static const char *const names[] = {"id", "idempotency_key"};
 
-    if (value == NULL)
-        value = json_member(root, name);
-    message->id = json_text(value);
-    if (value && (json_type(value) != JSON_STRING || !backend_id_valid(message->id)))
-        return blame(fault, name, "an id is a string of 1 to 128 bytes");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const struct json_value *value = json_member(root, names[i]);
+
+        if (value == NULL)
+            continue;
+        if (json_type(value) != JSON_STRING || !backend_id_valid(json_text(value)))
+            return blame(fault, names[i], "an id is a string of 1 to 128 bytes");
+        if (message->id.length > 0 && !slice_equal(message->id, json_text(value)))
+            return blame(fault, names[i], "id and idempotency_key must be the same");
+        message->id = json_text(value);
+    }
     return 0;
 }
 
@@ -176,21 +182,36 @@ static int read_common(const struct json_value *root, struct backend_message *me
 
 /* ---- publish ---- */
 
-/* Messages of topics have their priority in the metadata; what that says of it itself stays. */
-static void add_priority(struct backend_message *message, const struct json_value *metadata)
+static void add_member(struct buffer *out, const char *name, struct slice raw)
 {
-    bool to_topic = message->target == BACKEND_TO_TOPIC || message->target == BACKEND_TO_EVERYBODY;
+    buffer_append_byte(out, out->length > 0 ? ',' : '{');
+    buffer_append_json_string(out, slice_text(name));
+    buffer_append_byte(out, ':');
+    buffer_append_slice(out, raw);
+}
 
-    if (!to_topic || !message->priority || json_member(metadata, "priority"))
+/* Messages of topics have their ttl and priority in the metadata; what that says of them itself
+ * stays. */
+static void add_metadata(const struct json *json, struct backend_message *message)
+{
+    static const char *const names[] = {"ttl", "priority"};
+    const struct json_value *root = json_root(json), *metadata = json_member(root, "metadata");
+    struct buffer *out = &message->merged;
+
+    if (message->target != BACKEND_TO_TOPIC && message->target != BACKEND_TO_EVERYBODY)
         return;
-    buffer_append_text(&message->urgent, "{\"priority\":\"high\"");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (json_member(root, names[i]) && !json_member(metadata, names[i]))
+            add_member(out, names[i], json_member_raw(json, root, names[i]));
+    if (out->length == 0)
+        return;
     if (json_count(metadata) > 0) {
-        buffer_append_byte(&message->urgent, ',');
-        buffer_append(&message->urgent, message->metadata.data + 1, message->metadata.length - 1);
+        buffer_append_byte(out, ',');
+        buffer_append(out, message->metadata.data + 1, message->metadata.length - 1);
     } else {
-        buffer_append_byte(&message->urgent, '}');
+        buffer_append_byte(out, '}');
     }
-    message->metadata = buffer_slice(&message->urgent);
+    message->metadata = buffer_slice(out);
 }
 
 /* {"message", "attachments"?}: what every protocol can show. */
@@ -240,7 +261,7 @@ int backend_message_read_publish(const struct json *json, struct backend_message
     if (metadata && json_type(metadata) != JSON_OBJECT)
         return blame(fault, "metadata", "metadata must be an object");
     message->metadata = json_member_raw(json, root, "metadata");
-    add_priority(message, metadata);
+    add_metadata(json, message);
     return read_body(json, message, fault);
 }
 

@@ -21,7 +21,7 @@ struct backend_message {
     struct slice from;     /* BACKEND_SENDER, or a user */
     struct slice id;       /* empty: none was given */
     struct slice metadata; /* an object, or empty; the text's, or of what follows */
-    struct buffer urgent;  /* of a message to topics: metadata, with its priority */
+    struct buffer merged;  /* of a message to topics: metadata, with ttl and priority */
     uint64_t ttl_ms, priority;
     struct buffer body; /* JSON: of the server's protocol */
     struct buffer chat; /* what address points into for a group */

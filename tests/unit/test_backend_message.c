@@ -78,14 +78,14 @@ static void test_what_is_sent(void **state)
 }
 
 /* Where no frame has a place for it, the metadata says it. */
-static void test_priority_of_topics(void **state)
+static void test_what_topics_have_in_metadata(void **state)
 {
     static const struct {
         const char *text, *metadata;
     } cases[] = {
         {"\"topic\":\"a\"", ""},
-        {"\"topic\":\"a\",\"priority\":\"normal\"", ""},
-        {"\"topic\":\"a\",\"priority\":\"normal\",\"metadata\":{}", "{}"},
+        {"\"topic\":\"a\",\"priority\":\"normal\"", "{\"priority\":\"normal\"}"},
+        {"\"topic\":\"a\",\"metadata\":{}", "{}"},
         {"\"topic\":\"a\",\"priority\":\"high\"", "{\"priority\":\"high\"}"},
         {"\"everybody\":true,\"priority\":\"high\"", "{\"priority\":\"high\"}"},
         {"\"topic\":\"a\",\"priority\":\"high\",\"metadata\":{ }", "{\"priority\":\"high\"}"},
@@ -93,6 +93,9 @@ static void test_priority_of_topics(void **state)
          "{\"priority\":\"high\", \"x\":[{}]}"},
         {"\"topic\":\"a\",\"priority\":\"high\",\"metadata\":{\"priority\":\"low\"}",
          "{\"priority\":\"low\"}"},
+        {"\"topic\":\"a\",\"priority\":\"high\",\"ttl\":1.50,\"metadata\":{\"a\":1}",
+         "{\"ttl\":1.50,\"priority\":\"high\",\"a\":1}"},
+        {"\"topic\":\"a\",\"ttl\":1,\"metadata\":{\"ttl\":2}", "{\"ttl\":2}"},
         {"\"user\":\"a\",\"priority\":\"high\"", ""},
     };
     char text[200];
@@ -138,6 +141,10 @@ static void test_what_is_wrong(void **state)
         {"{\"topic\":\"a\"}", "message"},
         {"{\"topic\":\"a\",\"message\":\"m\",\"id\":\"\"}", "id"},
         {"{\"topic\":\"a\",\"message\":\"m\",\"idempotency_key\":1}", "idempotency_key"},
+        {"{\"topic\":\"a\",\"message\":\"m\",\"id\":\"i\",\"idempotency_key\":1}",
+         "idempotency_key"},
+        {"{\"topic\":\"a\",\"message\":\"m\",\"id\":\"i\",\"idempotency_key\":\"k\"}",
+         "idempotency_key"},
         {"{\"topic\":\"a\",\"message\":\"m\",\"from\":\"*\"}", "from"},
         {"{\"topic\":\"a\",\"message\":\"m\",\"ttl\":\"1\"}", "ttl"},
         {"{\"topic\":\"a\",\"message\":\"m\",\"priority\":1}", "priority"},
@@ -177,7 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_what_is_sent),
-        cmocka_unit_test(test_priority_of_topics),
+        cmocka_unit_test(test_what_topics_have_in_metadata),
         cmocka_unit_test(test_what_is_notified),
         cmocka_unit_test(test_what_is_wrong),
     };
