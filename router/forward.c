@@ -241,7 +241,9 @@ static bool may_apply_own(struct engine *engine)
     const struct forwards *forwards = engine->forwards;
     const struct forward *own = &forwards->of[engine->partition];
 
-    return own->frames.length > 0 && number_compare(own->taken, forwards->own_written) >= 0 &&
+    /* So much that it is several entries is work for several commits. */
+    return own->frames.length > 0 && own->end_count == 0 &&
+           number_compare(own->taken, forwards->own_written) >= 0 &&
            engine_missing(engine, buffer_slice(&own->frames), NULL, NULL) == 0;
 }
 
@@ -256,7 +258,6 @@ void forward_apply_own(struct engine *engine)
         struct buffer frames = own->frames;
 
         own->frames = forwards->own;
-        own->end_count = 0;
         forwards->own = frames;
         frame_reader_start(engine->reader, buffer_slice(&forwards->own));
         while (frame_reader_next(engine->reader, &frame) == 1)

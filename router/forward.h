@@ -22,9 +22,10 @@ void forwards_destroy(struct forwards **, uint32_t partitions);
  * are applied in this order. */
 void forward_say(struct engine *, uint32_t partition, const struct frame *);
 /*
- * What was said to the own partition is done now, in this commit, but for two cases in which it
- * goes through `in` like any other's: something of it is still on its way there, or it needs what
- * is not in memory. Called between two entries, when nothing else is being applied.
+ * What was said to the own partition is done now, in this commit, but for three cases in which it
+ * goes through `in` like any other's: something of it is still on its way there, it needs what is
+ * not in memory, or it is more than one entry. Called between two entries, when nothing else is
+ * being applied.
  */
 void forward_apply_own(struct engine *);
 /* Writes the entries, and what was taken of others. */
