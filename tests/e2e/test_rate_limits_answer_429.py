@@ -1,5 +1,7 @@
 """Over a rate limit a request gets a 429 with retry_after_ms and has no effect; all goes on."""
 
+import json
+
 import pytest
 
 from callie import callie
@@ -86,9 +88,12 @@ def test_reads_of_a_user_on_several_connections(stack):
     alice, bob = stack.users("alice", "bob")
     devices = [Chat(stack, alice) for _ in range(3)]
     devices[0].new(bob, "one")
-    sent = [(device, device.send("getMessages", {"chatId": bob, "count": 1}))
-            for _ in range(90) for device in devices]
-    answers = [device.response(id) for device, id in sent]
+    ids = [f"r{n}" for n in range(90)]
+    for device in devices:
+        device.client.send_texts(json.dumps({
+            "type": "request", "timestamp": 1, "id": id, "payloadType": "getMessages",
+            "payload": {"chatId": bob, "count": 1}}) for id in ids)
+    answers = [device.response(id) for device in devices for id in ids]
     done, refused = share([answer.get("error", {}).get("code") for answer in answers])
     assert done >= 150 and refused, "the burst, but for what subscribing took"
     assert all(0 < answer["error"]["retry_after_ms"] <= 60000
@@ -103,8 +108,15 @@ def test_reads_of_a_user_on_several_connections(stack):
 def test_questions_of_commands(stack):
     carol, = stack.users("carol")
     devices = [callie(stack, carol) for _ in range(3)]
-    codes = [device.command("GET_STATUS", username=carol)[0]
-             for _ in range(90) for device in devices]
+    codes = []
+    for _ in range(10):  # nine at once: so many may be open
+        asked = [(device, [device.payload("SERVER", "CMD", {
+            "command": "GET_STATUS", "parameters": {"username": carol}}) for _ in range(9)])
+            for device in devices]
+        for device, payloads in asked:
+            device.send_texts(map(json.dumps, payloads))
+        codes += [device.system(payload_id=payload["payloadID"])["content"]["code"]
+                  for device, payloads in asked for payload in payloads]
     done, refused = share([{"COMMAND_OK": None, "RATE_LIMITED": 429}.get(code, code)
                            for code in codes])
     assert done >= 200 and refused
