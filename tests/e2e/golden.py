@@ -43,7 +43,7 @@ from datetime import datetime, timezone
 from callie import timestamp
 from client import Client, Refused
 from harness import Stack, http, sign_token
-from waiting import wait_until
+from waiting import SLOWNESS, wait_until
 
 KEY = "a-key-of-the-HTTP-API"
 HOPS = 4  # partitions that what one message does passes through one after the other, at most
@@ -58,7 +58,7 @@ IDS = ("uuid", "ulid")
 TOKENS = {
     "token": dict,
     "admin": lambda: {"admin": True},
-    "brief": lambda: {"exp": int(time.time()) + 3},
+    "brief": lambda: {"exp": int(time.time() + 3 * SLOWNESS)},
 }
 PLACE = re.compile(rf"<({'|'.join(KINDS)})(?: (\w+))?>")
 SAID = re.compile(r"<(\w+) (\w+)>")
