@@ -364,11 +364,12 @@ static void send_page(struct engine *engine, struct connection *connection,
                       const struct engine_page_entry *entries, size_t count)
 {
     size_t begin = connection->gateway->output.length;
+    uint64_t before = connection->event;
 
     for (size_t i = 0; i < count && connection->gateway->output.length - begin < PAGE_BYTES; i++)
         send_entry(engine, connection, &entries[i]);
     /* Nothing is held of what was to come: it has gone by age meanwhile, or Redis lost it. */
-    if (count == 0)
+    if (connection->event == before)
         connection->event = connection->user->event_newest;
 }
 
