@@ -259,14 +259,25 @@ static uint64_t direct_hash(const struct frame_direct_message *direct)
     return recent_hash_add(hash, direct->metadata);
 }
 
-static void accept_direct(struct engine *engine, struct user *user,
+/* False: it is there already. */
+static bool accept_direct(struct engine *engine, struct user *user,
                           const struct frame_direct_message *direct,
                           struct frame_direct_reply *reply)
 {
     if (events_take_direct(engine, user, direct, reply))
-        return;
-    mailbox_accept(engine, user, message_create(direct, engine_next_number(engine), engine->now_ms),
-                   reply);
+        return true;
+    return mailbox_accept(
+        engine, user, message_create(direct, engine_next_number(engine), engine->now_ms), reply);
+}
+
+/* What was refused was not applied: it may be tried again. Nor was what is there already: the
+ * memory is of the one that was. */
+static bool is_to_be_kept(const struct engine *engine, const struct frame_direct_message *direct,
+                          const struct frame_direct_reply *reply, bool taken)
+{
+    return direct->retry && reply->status != DIRECT_MAILBOX_FULL &&
+           reply->status != DIRECT_DISCARDED &&
+           (taken || !recent_knows(engine, direct->from, direct->id));
 }
 
 static void on_direct_message(struct engine *engine, struct gateway *gateway,
@@ -283,6 +294,7 @@ static void on_direct_message(struct engine *engine, struct gateway *gateway,
     uint64_t hash = direct->retry ? direct_hash(direct) : 0;
     const struct recent_answer *answer =
         direct->retry ? recent_find(engine, direct->from, direct->id, hash) : NULL;
+    bool taken;
 
     if (answer != NULL && answer->kind == RECENT_DIRECT) {
         engine->counters.retries_answered++;
@@ -293,11 +305,9 @@ static void on_direct_message(struct engine *engine, struct gateway *gateway,
         return;
     }
     engine->counters.direct_messages++;
-    accept_direct(engine, user_get(engine, direct->to), direct, &reply.direct_reply);
+    taken = accept_direct(engine, user_get(engine, direct->to), direct, &reply.direct_reply);
     gateway_say(gateway, &reply);
-    /* What was refused was not applied: it may be tried again. */
-    if (direct->retry && reply.direct_reply.status != DIRECT_MAILBOX_FULL &&
-        reply.direct_reply.status != DIRECT_DISCARDED) {
+    if (is_to_be_kept(engine, direct, &reply.direct_reply, taken)) {
         struct recent_answer kept = {
             .content_hash = hash,
             .kind = RECENT_DIRECT,

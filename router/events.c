@@ -246,7 +246,7 @@ static void deliver(struct engine *engine, struct user *user,
 
     if (user->chat && !mailbox_wants(user))
         return;
-    mailbox_accept(engine, user, message_of_event(event, engine_next_number(engine)), &reply);
+    (void)mailbox_accept(engine, user, message_of_event(event, engine_next_number(engine)), &reply);
     tell_author(engine, user, event, reply.status);
 }
 

@@ -326,14 +326,14 @@ static void accept_behind(struct engine *engine, struct user *user, struct messa
         list_delivered(engine, user, reply);
 }
 
-void mailbox_accept(struct engine *engine, struct user *user, struct message *message,
+bool mailbox_accept(struct engine *engine, struct user *user, struct message *message,
                     struct frame_direct_reply *reply)
 {
     assert(user->loaded);
     unread_age(engine, user);
     if (user->keep && unread_repeated(user, message, reply)) {
         message_unref(&message);
-        return;
+        return false;
     }
     if (user->connection_count == 0) {
         accept_offline(engine, user, message, reply);
@@ -346,6 +346,7 @@ void mailbox_accept(struct engine *engine, struct user *user, struct message *me
         reply->status = DIRECT_DELIVERED;
     }
     user_settle(engine, user);
+    return true;
 }
 
 /* ---- confirming ---- */

@@ -221,17 +221,26 @@ static uint64_t request_key(struct slice user, struct slice id)
     return recent_hash_add(user_hash(user), id);
 }
 
-const struct recent_answer *recent_find(struct engine *engine, struct slice user, struct slice id,
-                                        uint64_t content_hash)
+static const struct item *known(const struct engine *engine, struct slice user, struct slice id)
 {
     const struct recent *recent = engine->recent;
     uint64_t place = recent->index[slot_of(recent, request_key(user, id))].place;
     const struct item *item = place ? item_at(recent, place) : NULL;
 
-    if (item == NULL || item->answer.content_hash != content_hash ||
-        item->at_ms + RECENT_MS < engine->now_ms)
-        return NULL;
-    return &item->answer;
+    return item && item->at_ms + RECENT_MS >= engine->now_ms ? item : NULL;
+}
+
+bool recent_knows(const struct engine *engine, struct slice user, struct slice id)
+{
+    return known(engine, user, id) != NULL;
+}
+
+const struct recent_answer *recent_find(struct engine *engine, struct slice user, struct slice id,
+                                        uint64_t content_hash)
+{
+    const struct item *item = known(engine, user, id);
+
+    return item && item->answer.content_hash == content_hash ? &item->answer : NULL;
 }
 
 static void owner_append(struct recent *recent, uint64_t user, uint64_t place)

@@ -420,8 +420,9 @@ struct message *message_create(const struct frame_direct_message *, struct numbe
 struct message *message_of_event(const struct frame_conversation_event *, struct number number);
 void message_unref(struct message **);
 size_t message_size(const struct message *);
-/* Sends, stores or discards it; says in *reply what became of it. */
-void mailbox_accept(struct engine *, struct user *, struct message *,
+/* Sends, stores or discards it; says in *reply what became of it. False: it is there already, since
+ * messages are kept until they are read, and *reply is that one's. */
+bool mailbox_accept(struct engine *, struct user *, struct message *,
                     struct frame_direct_reply *reply);
 /* A connection has come: pending first, then what waits. */
 void mailbox_on_connect(struct engine *, struct user *, struct connection *);
@@ -580,6 +581,8 @@ struct recent_answer {
     const uint64_t *delivered;
     size_t delivered_count;
 };
+/* Whether this id had an answer within the last two minutes, with whatever content. */
+bool recent_knows(const struct engine *, struct slice user, struct slice id);
 /* The answer given to this id with this content within the last two minutes; NULL if none. */
 const struct recent_answer *recent_find(struct engine *, struct slice user, struct slice id,
                                         uint64_t content_hash);

@@ -270,6 +270,26 @@ static void while_it_is_unread_it_is_kept_once(void **state)
     expect_mailbox("bob", "m1");
 }
 
+/* What was swallowed has not taken the place of what was delivered. */
+static void a_retry_is_known_after_another_content_was_swallowed(void **state)
+{
+    struct frame_direct_message message = direct_to("alice", "bob", "m1");
+
+    (void)state;
+    message.retry = 1;
+    come(G1, 1, KEEP, "");
+    say_direct(G3, message);
+    turn();
+    message.body = T("another");
+    say_direct(G3, message);
+    turn();
+    read_message("m1", "");
+    message.body = direct_to("alice", "bob", "m1").body;
+    say_direct(G3, message);
+    turn();
+    expect_mailbox("bob", "");
+}
+
 static void ids_of_other_protocols_are_other_ids(void **state)
 {
     struct frame_direct_message message = direct_to("alice", "bob", "m1");
@@ -600,6 +620,7 @@ int main(void)
         TEST(what_is_read_while_its_page_comes_is_not_delivered),
         TEST(nobody_reads_what_is_not_kept),
         TEST(while_it_is_unread_it_is_kept_once),
+        TEST(a_retry_is_known_after_another_content_was_swallowed),
         TEST(ids_of_other_protocols_are_other_ids),
         TEST(kept_once_while_he_is_away),
         TEST(a_page_comes_when_the_one_before_is_written),
