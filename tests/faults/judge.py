@@ -47,7 +47,8 @@ class Journal:
         self.read = {}                                 # (conn, id) -> place
         self.acknowledging = set()                     # users
         self.sent = {}                                 # id -> the first send
-        self.tries = collections.defaultdict(list)     # id -> [(conn, place)], no refused ones
+        self.attempts = collections.defaultdict(list)  # id -> [(conn, place)]
+        self.tries = collections.defaultdict(list)     # the same, no refused ones
         self.answers = collections.defaultdict(list)   # id -> [(place, answer)]
         self.arrivals = collections.defaultdict(list)  # id -> [(place, conn)]
         self.opened, self.closed = {}, {}              # conn -> place
@@ -67,6 +68,7 @@ class Journal:
 
     def _on_sent(self, place, event):
         self.sent.setdefault(event["id"], event)
+        self.attempts[event["id"]].append((event["conn"], place))
         self.tries[event["id"]].append((event["conn"], place))
 
     def _on_answer(self, place, event):
@@ -194,8 +196,8 @@ def _may_still_wait(journal, id, user, conn, quiets):
 
 def reordered(journal):
     """
-    On one connection x came before y of the same sender, though on every connection by which x was
-    sent y had been sent first.
+    On one connection x came before y of the same sender, though on every connection by which x may
+    have come (one that was refused may have been done: 503) y had been sent first.
     """
     newest = collections.defaultdict(list)  # (conn, sender, to) -> ids that came, numbers rising
     for event in journal.events:
@@ -215,14 +217,14 @@ def reordered(journal):
 
 
 def _sent_before(journal, y, x):
-    def first_places(id):
+    def first_places(tries):
         places = {}
-        for conn, place in journal.tries[id]:
+        for conn, place in tries:
             places.setdefault(conn, place)
         return places
 
-    of_y = first_places(y)
-    of_x = first_places(x)
+    of_y = first_places(journal.tries[y])
+    of_x = first_places(journal.attempts[x])
     return bool(of_x) and all(of_y.get(conn, place + 1) < place for conn, place in of_x.items())
 
 

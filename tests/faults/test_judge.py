@@ -109,6 +109,9 @@ CLEAN = {
         .send("a2", 1).answer("a2", 1, to=["uuid-b1"]).quiet(),
     "the first was refused, the retry comes after the second":
         both().send("a1", 1).answer("a1", 1, "refused").pass_on(2).pass_on(1).quiet(),
+    "a retry by another connection overtakes, though it is told 503":
+        both().send("a1", 1).send("a1", 2).close("a1").open("a2").send("a2", 2)
+        .answer("a2", 2, "refused").come("b1", 2).come("b1", 1).quiet(),
     "two senders, each in order":
         both().open("c1").pass_on(2).send("c1", 1).answer("c1", 1).come("b1", 1, sender="c")
         .quiet(),
