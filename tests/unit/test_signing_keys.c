@@ -19,14 +19,21 @@
 static char directory[] = "/tmp/trunkline-keys-XXXXXX";
 static char inner[64]; /* made by the keys themselves */
 
-static struct signing_keys *create(void)
+/* With a key of this algorithm: one is made, if the newest is of another and from before this
+ * second. */
+static struct signing_keys *create_with(const char *algorithm)
 {
     struct buffer error = {0};
-    struct signing_keys *keys = signing_keys_create(inner, "RS256", &error);
+    struct signing_keys *keys = signing_keys_create(inner, algorithm, &error);
 
     assert_int_equal(error.length, 0);
     assert_non_null(keys);
     return keys;
+}
+
+static struct signing_keys *create(void)
+{
+    return create_with("RS256");
 }
 
 /* The name of the directory's only file, or of the one that sorts last. */
@@ -136,7 +143,7 @@ static void a_new_key_signs_when_all_know_it(void **state)
 
 static void the_old_one_is_retired_when_its_tokens_have_expired(void **state)
 {
-    struct signing_keys *keys = create();
+    struct signing_keys *keys = create_with("ES256"); /* as the newest is */
     char *next = strdup(signing_keys_at(keys, 1)->kid);
     int64_t made = signing_keys_at(keys, 1)->made_at;
 
