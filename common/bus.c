@@ -1,6 +1,7 @@
 #include "common/bus.h"
 
 #include "common/buffer.h"
+#include "common/command.h"
 #include "common/log.h"
 #include "common/uid.h"
 #include "common/xalloc.h"
@@ -46,6 +47,7 @@ struct bus_command {
     bus_reply_fn *callback;
     void *arg;
     struct bus_load *load; /* of EVALSHA: what to load again after NOSCRIPT */
+    size_t queued;         /* answers of a transaction that come before EXEC's */
 };
 
 /* A script as this bus loads it. */
@@ -146,18 +148,12 @@ static void commands_fail(struct bus *bus)
 static void format_begin(struct bus *bus, size_t argc)
 {
     buffer_reset(&bus->format, FORMAT_KEEP);
-    buffer_append_byte(&bus->format, '*');
-    buffer_append_u64(&bus->format, argc);
-    buffer_append_text(&bus->format, "\r\n");
+    command_begin(&bus->format, argc);
 }
 
 static void format_argument(struct bus *bus, struct slice argument)
 {
-    buffer_append_byte(&bus->format, '$');
-    buffer_append_u64(&bus->format, argument.length);
-    buffer_append_text(&bus->format, "\r\n");
-    buffer_append_slice(&bus->format, argument);
-    buffer_append_text(&bus->format, "\r\n");
+    command_word(&bus->format, argument);
 }
 
 static void format_words(struct bus *bus, va_list words)
@@ -177,14 +173,21 @@ static void format_words(struct bus *bus, va_list words)
 
 static redisCallbackFn on_reply;
 
-/* Sends what was formatted. Nothing is called from here: hiredis copies it, link_add_write sees to
- * the rest. */
+/* Nothing is called from here: hiredis copies the bytes, link_add_write sees to the rest. hiredis
+ * looks one byte behind a command of one word. */
+static int link_send(struct bus_link *link, struct slice command)
+{
+    return redisAsyncFormattedCommand(link->context, on_reply, link, command.data,
+                                      command.length) == REDIS_OK
+               ? 0
+               : -ENOTCONN;
+}
+
+/* Sends what was formatted. */
 static int bus_send(struct bus *bus, struct bus_command command)
 {
-    /* hiredis looks one byte behind a command of one word. */
     *buffer_reserve(&bus->format, 1) = '\0';
-    if (redisAsyncFormattedCommand(bus->link->context, on_reply, bus->link, bus->format.data,
-                                   bus->format.length) != REDIS_OK)
+    if (link_send(bus->link, buffer_slice(&bus->format)) < 0)
         return -ENOTCONN;
     command_push(bus, command);
     return 0;
@@ -241,6 +244,28 @@ int bus_eval(struct bus *bus, struct bus_script *script, bus_reply_fn *callback,
     for (size_t i = 0; i < argc; i++)
         format_argument(bus, argv[i]);
     return bus_send(bus, (struct bus_command){.callback = callback, .arg = arg, .load = load});
+}
+
+/*
+ * The bytes go to hiredis in three pieces. For each answer beyond theirs it gets a command of no
+ * bytes, so that it has a callback for it. It refuses on a connection that is going, and on no
+ * other: the first piece tells.
+ */
+int bus_transaction(struct bus *bus, bus_reply_fn *callback, void *arg, struct slice commands,
+                    size_t count)
+{
+    const struct slice multi = slice_text("*1\r\n$5\r\nMULTI\r\n");
+    const struct slice exec = slice_text("*1\r\n$4\r\nEXEC\r\n");
+
+    assert(count > 0);
+    if (!bus_is_up(bus) || link_send(bus->link, multi) < 0)
+        return -ENOTCONN;
+    (void)link_send(bus->link, commands);
+    for (size_t i = 1; i < count; i++)
+        (void)link_send(bus->link, slice_of(exec.data, 0));
+    (void)link_send(bus->link, exec);
+    command_push(bus, (struct bus_command){.callback = callback, .arg = arg, .queued = count + 1});
+    return 0;
 }
 
 /* ---- one connection: hiredis on libuv ---- */
@@ -446,6 +471,20 @@ static int link_attach(struct bus *bus, redisAsyncContext *context)
 
 static void load_send(struct bus *, struct bus_load *);
 
+/* One of a transaction is in Redis' queue, or is refused: then EXEC will say only that. The
+ * callback may push commands, and the ring may move. */
+static void on_queued(struct bus_command *command, const struct bus_reply *reply)
+{
+    struct bus_command told = *command;
+
+    command->queued--;
+    if (bus_reply_kind(reply) != BUS_ERROR)
+        return;
+    command->callback = NULL;
+    if (told.callback)
+        told.callback(told.arg, reply);
+}
+
 static void on_reply(redisAsyncContext *context, void *data, void *link_data)
 {
     const struct bus_reply *reply = data;
@@ -457,6 +496,10 @@ static void on_reply(redisAsyncContext *context, void *data, void *link_data)
     /* Of a connection that is going: bus_lost or bus_destroy runs the callbacks. */
     if (bus == NULL || reply == NULL)
         return;
+    if (bus->commands[bus->command_first].queued) {
+        on_queued(&bus->commands[bus->command_first], reply);
+        return;
+    }
     command = command_pop(bus);
     if (command.load && bus_reply_kind(reply) == BUS_ERROR &&
         strncmp(bus_reply_text(reply).data, "NOSCRIPT", 8) == 0)

@@ -71,6 +71,15 @@ int bus_command_text(struct bus *, bus_reply_fn *callback, void *arg, ...)
 int bus_eval(struct bus *, struct bus_script *, bus_reply_fn *callback, void *arg, size_t key_count,
              size_t argc, const struct slice *argv) __attribute__((warn_unused_result));
 
+/*
+ * Commands as Redis reads them (common/command.h), count of them, at least one, run as one: MULTI,
+ * these, EXEC. The reply is the first error when one of them was refused (then none has run), else
+ * what EXEC says: an answer for each, or nil when a key that this connection watches has changed.
+ * Bytes are copied.
+ */
+int bus_transaction(struct bus *, bus_reply_fn *callback, void *arg, struct slice commands,
+                    size_t count) __attribute__((warn_unused_result));
+
 /* ---- replies; each is safe on NULL ---- */
 enum bus_reply_kind { BUS_NONE, BUS_NIL, BUS_INTEGER, BUS_TEXT, BUS_STATUS, BUS_ERROR, BUS_ARRAY };
 enum bus_reply_kind bus_reply_kind(const struct bus_reply *); /* BUS_NONE for NULL */

@@ -1,6 +1,6 @@
 /*
  * The grammar of Redis keys, and which partition a key belongs to. `<prefix>{<p>}:<what>` for what
- * a partition owns (one hash tag: one script commits all of it), `<prefix><what>` for the few
+ * a partition owns (one hash tag: one transaction commits all of it), `<prefix><what>` for the few
  * global ones.
  */
 #ifndef COMMON_KEYS_H

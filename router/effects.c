@@ -1,71 +1,60 @@
 #include "router/effects.h"
 
+#include "common/command.h"
 #include "common/digits.h"
 #include "common/xalloc.h"
 
-#include <msgpack.h>
 #include <stdlib.h>
 
-/* The list's header is written last, into the room left for it: array 32, big-endian count. */
-#define LIST_HEADER 5
+#define WORDS_MAX 3
+
+/* Words that every effect of a kind has; NULL ends them. */
+struct form {
+    const char *before[WORDS_MAX + 1], *behind[WORDS_MAX + 1];
+};
+
+static const struct form forms[EFFECTS] = {
+#define WORDS(...)                                                                                 \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+#define EFFECT(NAME, before, behind, arguments) [EFFECT_##NAME] = {before, behind},
+#include "router/effects.def"
+#undef EFFECT
+#undef WORDS
+};
 
 /* Texts, one after the other. */
 struct texts {
     struct buffer bytes;
-    size_t *ends;
-    struct slice *slices; /* made when they are asked for */
+    size_t *begins;
     size_t count, capacity;
 };
 
 struct effects {
     const struct deployment *deployment;
     uint32_t partition;
-    struct texts keys, attachments;
-    struct buffer packed;
+    struct texts keys;
+    struct buffer commands;
     size_t count;
 };
 
-/* What was appended to the bytes since the last call is one more text. */
-static void close_text(struct texts *texts)
+/* What is appended to the bytes from here on is one more text. */
+static void open_text(struct texts *texts)
 {
     if (texts->count == texts->capacity) {
         texts->capacity = texts->capacity ? texts->capacity * 2 : 16;
-        texts->ends = xrealloc(texts->ends, texts->capacity * sizeof(*texts->ends));
-        texts->slices = xrealloc(texts->slices, texts->capacity * sizeof(*texts->slices));
+        texts->begins = xrealloc(texts->begins, texts->capacity * sizeof(*texts->begins));
     }
-    texts->ends[texts->count++] = texts->bytes.length;
+    texts->begins[texts->count++] = texts->bytes.length;
 }
 
-static size_t slices_of(struct texts *texts, const struct slice **slices)
+static struct slice text_at(const struct texts *texts, size_t index)
 {
-    size_t start = 0;
+    size_t begin = texts->begins[index];
+    size_t end = index + 1 < texts->count ? texts->begins[index + 1] : texts->bytes.length;
 
-    for (size_t i = 0; i < texts->count; i++) {
-        texts->slices[i] = slice_of(texts->bytes.data + start, texts->ends[i] - start);
-        start = texts->ends[i];
-    }
-    *slices = texts->slices;
-    return texts->count;
-}
-
-static void clear_texts(struct texts *texts, size_t keep)
-{
-    buffer_reset(&texts->bytes, keep);
-    texts->count = 0;
-}
-
-static void finish_texts(struct texts *texts)
-{
-    buffer_finish(&texts->bytes);
-    free(texts->ends);
-    free(texts->slices);
-}
-
-static void add_key(struct effects *effects, uint32_t partition, const char *what,
-                    struct slice name)
-{
-    key_partition(&effects->keys.bytes, effects->deployment, partition, what, name);
-    close_text(&effects->keys);
+    return slice_of(texts->bytes.data + begin, end - begin);
 }
 
 struct effects *effects_create(const struct deployment *deployment, uint32_t partition)
@@ -82,9 +71,9 @@ void effects_destroy(struct effects **effects)
 {
     if (*effects == NULL)
         return;
-    finish_texts(&(*effects)->keys);
-    finish_texts(&(*effects)->attachments);
-    buffer_finish(&(*effects)->packed);
+    buffer_finish(&(*effects)->keys.bytes);
+    free((*effects)->keys.begins);
+    buffer_finish(&(*effects)->commands);
     free(*effects);
     *effects = NULL;
 }
@@ -98,13 +87,12 @@ void effects_reset(struct effects *effects)
         [EFFECT_KEY_DEAD] = "dead",
     };
 
-    clear_texts(&effects->keys, 1 << 16);
-    clear_texts(&effects->attachments, 1 << 20);
-    buffer_reset(&effects->packed, 1 << 20);
+    buffer_reset(&effects->keys.bytes, 1 << 16);
+    effects->keys.count = 0;
+    buffer_reset(&effects->commands, 1 << 20);
     effects->count = 0;
     for (int i = 0; i < EFFECT_KEYS_FIXED; i++)
-        add_key(effects, effects->partition, fixed[i], (struct slice){0});
-    buffer_append(&effects->packed, "\xdd\0\0\0\0", LIST_HEADER);
+        effects_key(effects, fixed[i], (struct slice){0});
 }
 
 size_t effects_count(const struct effects *effects)
@@ -114,13 +102,14 @@ size_t effects_count(const struct effects *effects)
 
 size_t effects_size(const struct effects *effects)
 {
-    return effects->packed.length + effects->attachments.bytes.length;
+    return effects->commands.length;
 }
 
 uint32_t effects_key_of(struct effects *effects, uint32_t partition, const char *what,
                         struct slice name)
 {
-    add_key(effects, partition, what, name);
+    open_text(&effects->keys);
+    key_partition(&effects->keys.bytes, effects->deployment, partition, what, name);
     return (uint32_t)(effects->keys.count - 1);
 }
 
@@ -129,38 +118,42 @@ uint32_t effects_key(struct effects *effects, const char *what, struct slice nam
     return effects_key_of(effects, effects->partition, what, name);
 }
 
-static int write_packed(void *packed, const char *data, size_t length)
+struct slice effects_key_text(const struct effects *effects, uint32_t key)
 {
-    buffer_append(packed, data, length);
-    return 0;
+    return text_at(&effects->keys, key);
 }
 
-static msgpack_packer packer_of(struct effects *effects)
+static size_t words_count(const char *const *words)
 {
-    msgpack_packer packer;
+    size_t count = 0;
 
-    msgpack_packer_init(&packer, &effects->packed, write_packed);
-    return packer;
+    while (words[count])
+        count++;
+    return count;
 }
 
-void effects_open(struct effects *effects, enum effect_opcode opcode, uint32_t key,
+static void write_words(struct effects *effects, const char *const *words)
+{
+    for (; *words; words++)
+        effects_text(effects, slice_text(*words));
+}
+
+void effects_open(struct effects *effects, enum effect_kind kind, uint32_t key,
                   size_t argument_count)
 {
-    msgpack_packer packer = packer_of(effects);
+    const struct form *form = &forms[kind];
 
-    msgpack_pack_array(&packer, argument_count + 2);
-    msgpack_pack_uint32(&packer, opcode);
-    /* Lua counts from 1. */
-    msgpack_pack_uint32(&packer, key + 1);
     effects->count++;
+    command_begin(&effects->commands,
+                  words_count(form->before) + 1 + words_count(form->behind) + argument_count);
+    write_words(effects, form->before);
+    effects_text(effects, effects_key_text(effects, key));
+    write_words(effects, form->behind);
 }
 
 void effects_text(struct effects *effects, struct slice text)
 {
-    msgpack_packer packer = packer_of(effects);
-
-    msgpack_pack_str(&packer, text.length);
-    msgpack_pack_str_body(&packer, text.data, text.length);
+    command_word(&effects->commands, text);
 }
 
 void effects_u64(struct effects *effects, uint64_t value)
@@ -190,16 +183,6 @@ void effects_number(struct effects *effects, struct number number)
     effects_text(effects, slice_of(text, (size_t)length));
 }
 
-void effects_attach(struct effects *effects, struct slice text)
-{
-    msgpack_packer packer = packer_of(effects);
-
-    buffer_append_slice(&effects->attachments.bytes, text);
-    close_text(&effects->attachments);
-    /* Lua counts from 1. */
-    msgpack_pack_uint32(&packer, (uint32_t)effects->attachments.count);
-}
-
 static bool says_something(const struct record_field *field)
 {
     return field->text.length > 0 || field->number > 0;
@@ -212,7 +195,7 @@ void effects_entry(struct effects *effects, uint32_t key, struct number id,
 
     for (size_t i = 0; i < count; i++)
         said += says_something(&fields[i]);
-    effects_open(effects, EFFECT_XADD_ENTRY, key, 1 + 2 * said + 2);
+    effects_open(effects, EFFECT_XADD, key, 1 + 2 * said + 2);
     effects_number(effects, id);
     for (size_t i = 0; i < count; i++) {
         if (!says_something(&fields[i]))
@@ -224,7 +207,7 @@ void effects_entry(struct effects *effects, uint32_t key, struct number id,
             effects_u64(effects, fields[i].number);
     }
     effects_text(effects, slice_text("body"));
-    effects_attach(effects, body);
+    effects_text(effects, body);
 }
 
 void effects_record(struct effects *effects, uint32_t key, struct number id, const char *field,
@@ -233,10 +216,10 @@ void effects_record(struct effects *effects, uint32_t key, struct number id, con
     struct record_writer record = {0};
 
     record_write(&record, fields, count);
-    effects_open(effects, EFFECT_XADD_LONG, key, 3);
+    effects_open(effects, EFFECT_XADD, key, 3);
     effects_number(effects, id);
     effects_text(effects, slice_text(field));
-    effects_attach(effects, buffer_slice(&record.text));
+    effects_text(effects, buffer_slice(&record.text));
     record_writer_finish(&record);
 }
 
@@ -253,19 +236,24 @@ void effects_hdel(struct effects *effects, uint32_t key, struct slice field)
     effects_text(effects, field);
 }
 
-size_t effects_keys(struct effects *effects, const struct slice **keys)
+void effects_close(struct effects *effects, const struct effects_end *end)
 {
-    return slices_of(&effects->keys, keys);
+    if (end->position) {
+        effects_open(effects, EFFECT_XTRIM, EFFECT_KEY_IN, 1);
+        effects_number(effects, number_next(*end->position));
+    }
+    effects_open(effects, EFFECT_HSET, EFFECT_KEY_STATE, end->position ? 4 : 2);
+    effects_u64_pair(effects, "commit", end->commit);
+    if (end->position) {
+        effects_text(effects, slice_text("pos"));
+        effects_number(effects, *end->position);
+    }
+    effects_open(effects, EFFECT_SET, EFFECT_KEY_LEASE, 3);
+    effects_text(effects, end->owner);
+    effects_u64_pair(effects, "PX", end->lease_ms);
 }
 
-size_t effects_attachments(struct effects *effects, const struct slice **texts)
+struct slice effects_commands(const struct effects *effects)
 {
-    return slices_of(&effects->attachments, texts);
-}
-
-struct slice effects_packed(struct effects *effects)
-{
-    for (int i = 0; i < 4; i++)
-        effects->packed.data[1 + i] = (char)(effects->count >> (8 * (3 - i)));
-    return buffer_slice(&effects->packed);
+    return buffer_slice(&effects->commands);
 }

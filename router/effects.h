@@ -1,7 +1,7 @@
 /*
- * The effects of one commit: what the engine wants done to the partition's keys, as opcodes with
- * arguments, packed for commit.lua. Ids travel as text: Lua's numbers lose digits. No I/O; the
- * bytes stay as they are until effects_reset, so that a commit can be sent again unchanged.
+ * The effects of one commit: what the engine wants done to the partition's keys, written as the
+ * commands that Redis will run. No I/O; the bytes stay as they are until effects_reset, so that a
+ * commit can be sent again unchanged.
  */
 #ifndef ROUTER_EFFECTS_H
 #define ROUTER_EFFECTS_H
@@ -13,10 +13,13 @@
 
 #include <stdint.h>
 
-enum effect_opcode {
-#define EFFECT(id, NAME, arguments) EFFECT_##NAME = id,
+#define EFFECT_DEL_EMPTY_LUA "if redis.call('XLEN',KEYS[1])==0 then redis.call('DEL',KEYS[1]) end"
+
+enum effect_kind {
+#define EFFECT(NAME, before, behind, arguments) EFFECT_##NAME,
 #include "router/effects.def"
 #undef EFFECT
+    EFFECTS
 };
 
 /* Keys that every commit has, in this order; others follow. */
@@ -36,7 +39,7 @@ void effects_destroy(struct effects **);
 void effects_reset(struct effects *);
 /* How many effects there are. */
 size_t effects_count(const struct effects *);
-/* Bytes packed so far. */
+/* Bytes written so far. */
 size_t effects_size(const struct effects *);
 /* Adds a key of the partition and returns its index; the same key twice does no harm. name as in
  * key_partition. */
@@ -44,17 +47,18 @@ uint32_t effects_key(struct effects *, const char *what, struct slice name);
 /* The same of another partition's key. */
 uint32_t effects_key_of(struct effects *, uint32_t partition, const char *what, struct slice name);
 
-/* Opens an effect with argument_count arguments after its key; exactly as many effects_text or
+/* A key as text. */
+struct slice effects_key_text(const struct effects *, uint32_t key);
+
+/* Opens an effect with argument_count arguments of its own; exactly as many effects_text or
  * effects_number calls follow. */
-void effects_open(struct effects *, enum effect_opcode, uint32_t key, size_t argument_count);
+void effects_open(struct effects *, enum effect_kind, uint32_t key, size_t argument_count);
 void effects_text(struct effects *, struct slice);
 void effects_u64(struct effects *, uint64_t);
 /* A field and its value: two arguments. */
 void effects_text_pair(struct effects *, const char *name, struct slice value);
 void effects_u64_pair(struct effects *, const char *name, uint64_t value);
 void effects_number(struct effects *, struct number);
-/* A long text: it travels beside the list. Only where the opcode takes an attachment. */
-void effects_attach(struct effects *, struct slice);
 
 /*
  * An entry with those of the fields that say something (a text that is not empty, a number that is
@@ -71,10 +75,17 @@ void effects_record(struct effects *, uint32_t key, struct number id, const char
 void effects_hset(struct effects *, uint32_t key, struct slice field, struct slice value);
 void effects_hdel(struct effects *, uint32_t key, struct slice field);
 
-/* For the commit: the keys as text, the packed list and its attachments. Valid until the next
- * change. */
-size_t effects_keys(struct effects *, const struct slice **keys);
-struct slice effects_packed(struct effects *);
-size_t effects_attachments(struct effects *, const struct slice **texts);
+/* What every commit ends with: its number, where the input stands, and the lease. */
+struct effects_end {
+    uint64_t commit;
+    const struct number *position; /* of the last entry applied; NULL: unchanged */
+    struct slice owner;
+    uint64_t lease_ms;
+};
+void effects_close(struct effects *, const struct effects_end *);
+
+/* For the commit: the effects_count commands as Redis reads them (common/command.h). Valid until
+ * the next change. */
+struct slice effects_commands(const struct effects *);
 
 #endif

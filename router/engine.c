@@ -592,7 +592,8 @@ int engine_apply(struct engine *engine, struct slice source, struct number numbe
     return result;
 }
 
-/* Numbers of a commit are below 2^NUMBER_INDEX_BITS, and what is said to gateways is one script. */
+/* Numbers of a commit are below 2^NUMBER_INDEX_BITS, and what is said to gateways is one command.
+ */
 #define FULL_NUMBERS (1u << (NUMBER_INDEX_BITS - 2))
 #define FULL_OUTPUT (16 * 1024 * 1024)
 

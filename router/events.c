@@ -11,8 +11,8 @@
 #include <stdlib.h>
 
 #define DAY_MS (24ULL * 3600 * 1000)
-/* Chats in one user's list. */
-#define CHATS_KEPT 10000
+/* He keeps the 10,000 newest of his chats: what ranks below those, counted from the newest. */
+#define BELOW_CHATS_KEPT "-10001"
 
 /* The first event of a day that had any: tells which are older than the log keeps. */
 struct event_day {
@@ -197,15 +197,18 @@ void events_load_days(struct user *user, struct slice days)
 
 void chats_add(struct engine *engine, struct user *user, struct slice chat, uint64_t at_ms)
 {
+    uint32_t key;
+
     /* Only what comes to the front changes the order. */
     if (slice_equal(user->front_chat, chat))
         return;
     engine_set_text(&user->front_chat, chat);
-    effects_open(engine->effects, EFFECT_ZADD_CAPPED,
-                 effects_key(engine->effects, "chats", user_slice(user)), 3);
+    key = effects_key(engine->effects, "chats", user_slice(user));
+    effects_open(engine->effects, EFFECT_ZADD, key, 2);
     effects_u64(engine->effects, at_ms);
     effects_text(engine->effects, chat);
-    effects_u64(engine->effects, CHATS_KEPT);
+    effects_open(engine->effects, EFFECT_ZCAP, key, 1);
+    effects_text(engine->effects, slice_text(BELOW_CHATS_KEPT));
 }
 
 void chats_remove(struct engine *engine, struct user *user, struct slice chat)

@@ -223,8 +223,8 @@ void partition_fetch(struct partition *partition, const struct engine_need *need
     argv[1] = key_of(partition, &key, need);
     argv[2] = slice_print(id, sizeof(id), "%" PRIu64, need->message);
     request = request_create(partition, need);
-    if (bus_command(partition->router->bus, on_fetched, request, 2 + kinds[need->kind].words,
-                    argv) < 0)
+    if (bus_command(committer_bus(partition->committer), on_fetched, request,
+                    2 + kinds[need->kind].words, argv) < 0)
         free(request);
     buffer_finish(&key);
 }
@@ -280,7 +280,7 @@ static void ask_read(struct partition *partition, const struct engine_read *read
     argv[3] = slice_text("+");
     argv[4] = slice_text("COUNT");
     argv[5] = slice_text(count);
-    if (bus_command(partition->router->bus, on_read, request, 6, argv) < 0)
+    if (bus_command(committer_bus(partition->committer), on_read, request, 6, argv) < 0)
         free(request);
     buffer_finish(&key);
 }

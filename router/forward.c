@@ -78,11 +78,13 @@ static void write_entry(struct engine *engine, uint32_t partition, size_t index,
     struct effects *effects = engine->effects;
     char name[16];
 
-    effects_open(effects, EFFECT_FORWARD,
-                 effects_key_of(effects, partition, "in", (struct slice){0}), 3);
-    effects_text(effects, source_name(engine->partition, name));
+    effects_open(effects, EFFECT_XADD, effects_key_of(effects, partition, "in", (struct slice){0}),
+                 7);
+    effects_text(effects, slice_text("*"));
+    effects_text_pair(effects, "g", source_name(engine->partition, name));
+    effects_text(effects, slice_text("n"));
     effects_number(effects, number_make(engine->epoch, engine->commit, index));
-    effects_attach(effects, frames);
+    effects_text_pair(effects, "f", frames);
     if (partition == engine->partition)
         engine->forwards->own_written = number_make(engine->epoch, engine->commit, index);
 }

@@ -275,10 +275,10 @@ static void write_entry(struct engine *engine, struct slice id)
 {
     static const struct slice field = {"e", 1};
 
-    effects_open(engine->effects, EFFECT_XADD_LONG, effects_key(engine->effects, "out", id), 3);
+    effects_open(engine->effects, EFFECT_XADD, effects_key(engine->effects, "out", id), 3);
     effects_number(engine->effects, engine_entry_number(engine));
     effects_text(engine->effects, field);
-    effects_attach(engine->effects, buffer_slice(&engine->entry));
+    effects_text(engine->effects, buffer_slice(&engine->entry));
 }
 
 static void expire_output(struct engine *engine, struct slice id)

@@ -30,10 +30,10 @@ void journal_write(struct journal **journal, struct effects *effects, uint32_t k
 {
     if (*journal == NULL)
         return;
-    effects_open(effects, EFFECT_XADD_LONG, key, 3);
+    effects_open(effects, EFFECT_XADD, key, 3);
     effects_number(effects, (struct number){.epoch = (*journal)->last});
     effects_u64(effects, (*journal)->first);
-    effects_attach(effects, buffer_slice(&(*journal)->records.text));
+    effects_text(effects, buffer_slice(&(*journal)->records.text));
     journal_drop(journal);
 }
 

@@ -55,7 +55,7 @@ static void ask(struct partition *partition, struct slice gateway,
     load->handle = handle;
     load->gateway = slice_of(xmemdup0(gateway.data, gateway.length), gateway.length);
     partition->loads++;
-    if (bus_command(partition->router->bus, on_reply, load, argc, argv) < 0)
+    if (bus_command(committer_bus(partition->committer), on_reply, load, argc, argv) < 0)
         load_destroy(load);
 }
 

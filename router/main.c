@@ -103,7 +103,7 @@ static int on_ready(struct process *process, struct buffer *error)
     router->partitions = xcalloc(router->deployment.partitions, sizeof(struct partition *));
     for (uint32_t p = 0; p < router->deployment.partitions; p++)
         router->partitions[p] = partition_create(router, p);
-    router->reader = reader_create(router, &process->address);
+    router->reader = reader_create(router);
     router->ownership = ownership_create(router);
     uv_timer_init(router->loop, &self->clock);
     self->clock.data = router;
@@ -188,6 +188,7 @@ static int on_start(struct process *process, struct buffer *error)
     router->loop = &process->loop;
     router->settings = process->settings;
     router->bus = process->bus;
+    router->address = &process->address;
     snprintf(router->name, sizeof(router->name), "%s", process->name);
     snprintf(router->id, sizeof(router->id), "%s-%016" PRIx64, process->name, uid_random64());
     router->history = history_rules_create(router->settings.history);

@@ -21,7 +21,6 @@ static struct bus_script release_script = {.name = "release", .text = release_lu
 
 void partitions_add_scripts(struct bus *bus)
 {
-    partition_add_commit_script(bus);
     bus_add_script(bus, &take_script);
     bus_add_script(bus, &release_script);
 }
@@ -84,6 +83,7 @@ static void clear(struct partition *partition)
 {
     partition->generation++;
     partition->state = PARTITION_FREE;
+    committer_destroy(&partition->committer);
     count_engine(partition);
     engine_destroy(&partition->engine);
     partition->counted = (struct engine_counters){0};
@@ -93,7 +93,6 @@ static void clear(struct partition *partition)
         partition_remove_page(partition);
     partition_forget_fetches(partition);
     partition->committing = partition->releasing = partition->tick_sent = false;
-    partition->retry_ms = 0;
 }
 
 void partition_destroy(struct partition **partition)
@@ -208,7 +207,7 @@ static void on_taken(void *arg, const struct bus_reply *reply)
     partition->engine = engine_create(&partition->router->deployment, partition->number, &limits);
     engine_load_history_floor(partition->engine,
                               strtoull(bus_reply_text(bus_reply_at(reply, 5)).data, NULL, 10));
-    partition_load(partition);
+    partition_connect(partition);
 }
 
 void partition_take(struct partition *partition)
@@ -336,10 +335,7 @@ void partition_on_clock(struct partition *partition)
     if (partition->state != PARTITION_SERVING)
         return;
     if (partition->committing) {
-        if (partition->retry_ms && now >= partition->retry_ms) {
-            router_count(ROUTER_COMMIT_RETRIES, 1);
-            partition_send_commit(partition);
-        }
+        router_count(ROUTER_COMMIT_RETRIES, committer_on_clock(partition->committer));
         return;
     }
     if (!partition->tick_sent &&

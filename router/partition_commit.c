@@ -1,4 +1,3 @@
-#include "common/embed.h"
 #include "common/frame_log.h"
 #include "common/log.h"
 #include "common/xalloc.h"
@@ -9,98 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-EMBED(commit_lua, "router/commit.lua");
-
-static struct bus_script commit_script = {.name = "commit", .text = commit_lua};
-
 /* Bounds of one commit: what is beyond waits for the next. */
 #define BATCH_ENTRIES 4096
 #define BATCH_BYTES (4 * 1024 * 1024)
+/* Entries of `dead`. */
+#define DEAD_KEPT "1000"
 /* Users kept in memory whom nobody needs just now. */
 #define IDLE_USERS 10000
-#define RETRY_MS 100
-
-void partition_add_commit_script(struct bus *bus)
-{
-    bus_add_script(bus, &commit_script);
-}
-
-static void on_committed(void *arg, const struct bus_reply *reply)
-{
-    struct partition_request *request = arg;
-    struct partition *partition = request->partition;
-    struct slice result = bus_reply_text(reply);
-    bool counts = partition_request_counts(request) && reply != NULL;
-
-    partition_request_destroy(request);
-    if (!counts)
-        return;
-    if (bus_reply_not_run(reply)) {
-        partition->retry_ms = uv_now(partition->router->loop) + RETRY_MS;
-        return;
-    }
-    if (result.length >= 6 && memcmp(result.data, "FAILED", 6) == 0) {
-        /* What is in memory is not what is in Redis any more. */
-        log_error("partition %u: an effect failed, see dead: %.*s", partition->number,
-                  (int)result.length, result.data);
-        router_count(ROUTER_EFFECTS_FAILED, 1);
-        partition_drop(partition, "an effect failed");
-        return;
-    }
-    if (!slice_is(result, "OK") && !slice_is(result, "DONE")) {
-        log_warn("partition %u: commit: %.*s", partition->number, (int)result.length, result.data);
-        router_count(ROUTER_LOSSES, 1);
-        partition_drop(partition, "its commit was refused");
-        return;
-    }
-    histogram_observe(&router_histograms[ROUTER_COMMIT_SECONDS],
-                      (uv_hrtime() - partition->sent_ns) / 1000);
-    partition->committing = false;
-    partition->committed_ms = uv_now(partition->router->loop);
-    if (partition->releasing) {
-        partition_release_lease(partition);
-        return;
-    }
-    /* Only now: a page that was read before the commit ran would lack what it stored. */
-    partition_ask_pages(partition);
-    partition_pump(partition);
-}
-
-void partition_send_commit(struct partition *partition)
-{
-    struct router *router = partition->router;
-    const struct slice *keys;
-    size_t key_count = effects_keys(partition->effects, &keys);
-    const struct slice *attachments;
-    size_t attachment_count = effects_attachments(partition->effects, &attachments);
-    struct slice *argv = xmalloc((key_count + 7 + attachment_count) * sizeof(*argv));
-    struct partition_request *request = partition_request_create(partition, (struct slice){0});
-    char texts[5][NUMBER_TEXT_SIZE];
-    size_t at = key_count;
-
-    memcpy(argv, keys, key_count * sizeof(*argv));
-    argv[at++] = slice_of(texts[0], (size_t)sprintf(texts[0], "%" PRIu64, partition->epoch));
-    argv[at++] = slice_of(texts[1], (size_t)sprintf(texts[1], "%" PRIu64, partition->commit));
-    argv[at++] = slice_text(router->id);
-    argv[at++] =
-        slice_of(texts[2], (size_t)sprintf(texts[2], "%" PRId64, router->settings.lease_ms));
-    argv[at] = slice_of(texts[3], (size_t)number_format(partition->position, texts[3]));
-    argv[at].length = partition->position_moved ? argv[at].length : 0;
-    at++;
-    argv[at++] =
-        slice_of(texts[4], (size_t)number_format(number_next(partition->position), texts[4]));
-    argv[at++] = effects_packed(partition->effects);
-    if (attachment_count)
-        memcpy(argv + at, attachments, attachment_count * sizeof(*argv));
-    at += attachment_count;
-    partition->committing = true;
-    partition->sent_ns = uv_hrtime();
-    partition->retry_ms = 0;
-    /* Not sent: the bus is about to say that it is down, and the partition is taken anew. */
-    if (bus_eval(router->bus, &commit_script, on_committed, request, key_count, at, argv) < 0)
-        partition_request_destroy(request);
-    free(argv);
-}
 
 static void to_dead(struct partition *partition, const struct input *input)
 {
@@ -113,7 +27,7 @@ static void to_dead(struct partition *partition, const struct input *input)
     effects_open(effects, EFFECT_XADD, EFFECT_KEY_DEAD, 12);
     effects_text(effects, slice_text("MAXLEN"));
     effects_text(effects, slice_text("~"));
-    effects_text(effects, slice_text("1000"));
+    effects_text(effects, slice_text(DEAD_KEPT));
     effects_text(effects, slice_text("*"));
     effects_text_pair(effects, "what", slice_text("frames"));
     effects_text_pair(effects, "source", input->source);
@@ -196,7 +110,16 @@ void partition_commit(struct partition *partition)
     apply_pages(partition);
     apply_inputs(partition);
     engine_finish(partition->engine);
-    partition_send_commit(partition);
+    effects_close(partition->effects,
+                  &(struct effects_end){
+                      .commit = partition->commit,
+                      .position = partition->position_moved ? &partition->position : NULL,
+                      .owner = slice_text(partition->router->id),
+                      .lease_ms = (uint64_t)partition->router->settings.lease_ms,
+                  });
+    partition->committing = true;
+    partition->sent_ns = uv_hrtime();
+    committer_send(partition->committer, partition->commit);
     router_count(ROUTER_COMMITS, 1);
     if (was_full && partition_wants_input(partition))
         reader_wake(partition->router->reader);
@@ -214,4 +137,81 @@ void partition_pump(struct partition *partition)
         partition_commit(partition);
     else if (input == NULL && partition_fetching(partition) == 0)
         engine_trim_users(partition->engine, IDLE_USERS);
+}
+
+/* ---- what becomes of it ---- */
+
+static void on_ready(void *arg)
+{
+    partition_load(arg);
+}
+
+static void on_committed(void *arg)
+{
+    struct partition *partition = arg;
+
+    histogram_observe(&router_histograms[ROUTER_COMMIT_SECONDS],
+                      (uv_hrtime() - partition->sent_ns) / 1000);
+    partition->committing = false;
+    partition->committed_ms = uv_now(partition->router->loop);
+    if (partition->releasing) {
+        partition_release_lease(partition);
+        return;
+    }
+    /* Only now: a page that was read before the commit ran would lack what it stored. */
+    partition_ask_pages(partition);
+    partition_pump(partition);
+}
+
+/* Over the router's connection: the partition's own ends. */
+static void on_failed(void *arg, const struct slice *words, struct slice problem)
+{
+    struct partition *partition = arg;
+    struct buffer key = {0};
+    const struct slice dead[] = {
+        slice_text("XADD"),    partition_key(partition, &key, "dead", (struct slice){0}),
+        slice_text("MAXLEN"),  slice_text("~"),
+        slice_text(DEAD_KEPT), slice_text("*"),
+        slice_text("what"),    slice_text("effect"),
+        slice_text("command"), words[0],
+        slice_text("key"),     words[1],
+        slice_text("problem"), problem,
+    };
+
+    log_error("partition %u: an effect failed, see dead: %.*s %.*s: %.*s", partition->number,
+              (int)words[0].length, words[0].data, (int)words[1].length, words[1].data,
+              (int)problem.length, problem.data);
+    if (bus_command(partition->router->bus, NULL, NULL, sizeof(dead) / sizeof(dead[0]), dead) < 0)
+        log_debug("partition %u: Redis is away", partition->number);
+    buffer_finish(&key);
+}
+
+static void on_end(void *arg, enum committer_end how, const char *why)
+{
+    if (how == COMMITTER_LOST || how == COMMITTER_REFUSED)
+        router_count(ROUTER_LOSSES, 1);
+    if (how == COMMITTER_FAILED)
+        router_count(ROUTER_EFFECTS_FAILED, 1);
+    partition_drop(arg, why);
+}
+
+void partition_connect(struct partition *partition)
+{
+    struct router *router = partition->router;
+    char name[96];
+    const struct committer_options options = {
+        .loop = router->loop,
+        .address = router->address,
+        .client_name = name,
+        .effects = partition->effects,
+        .epoch = partition->epoch,
+        .on_ready = on_ready,
+        .on_committed = on_committed,
+        .on_failed = on_failed,
+        .on_end = on_end,
+        .arg = partition,
+    };
+
+    snprintf(name, sizeof(name), "%s-p%" PRIu32, router->name, partition->number);
+    partition->committer = committer_create(&options);
 }

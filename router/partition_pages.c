@@ -98,7 +98,7 @@ static void ask_page(struct partition *partition, const struct engine_page_reque
     argv[3] = slice_text("+");
     argv[4] = slice_text("COUNT");
     argv[5] = slice_text(count);
-    if (bus_command(partition->router->bus, on_page, request, 6, argv) < 0)
+    if (bus_command(committer_bus(partition->committer), on_page, request, 6, argv) < 0)
         partition_request_destroy(request);
     buffer_finish(&key);
 }

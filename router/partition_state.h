@@ -1,13 +1,14 @@
 /*
  * The inside of a partition, shared by partition.c (from its take to its release), load_stages.c
  * (after a take), partition_input.c (what is read of its input), fetch.c and partition_pages.c
- * (what else is asked of Redis), partition_commit.c (batches and commits), and nobody else.
+ * (what else is asked of Redis), partition_commit.c (batches and their commits), and nobody else.
  */
 #ifndef ROUTER_PARTITION_STATE_H
 #define ROUTER_PARTITION_STATE_H
 
 #include "common/buffer.h"
 #include "common/table.h"
+#include "router/committer.h"
 #include "router/effects.h"
 #include "router/partition.h"
 
@@ -44,6 +45,7 @@ struct partition {
     struct router *router;
     uint32_t number;
     enum partition_state state;
+    struct committer *committer; /* from its take to its release */
     /* Rises whenever what was asked of Redis before does not count any more. */
     uint64_t generation;
     struct buffer in_key;
@@ -63,7 +65,6 @@ struct partition {
 
     bool committing;       /* a commit has no answer yet */
     uint64_t sent_ns;      /* uv_hrtime when it left */
-    uint64_t retry_ms;     /* loop time when it is to be sent again; 0: its answer is awaited */
     uint64_t committed_ms; /* loop time of the last answer */
     bool first_commit;
     bool releasing;
@@ -101,13 +102,12 @@ struct page *partition_page_create(struct slice user, const struct bus_reply *en
 void partition_remove_page(struct partition *);
 
 /* ---- partition_commit.c ---- */
-void partition_add_commit_script(struct bus *);
 /* Commits what there is, unless a commit is in flight: then its answer calls again. */
 void partition_pump(struct partition *);
 /* Commits, even nothing: that renews the lease. */
 void partition_commit(struct partition *);
-/* The one that is being made, or the same again. */
-void partition_send_commit(struct partition *);
+/* Connects, then loads; or drops the partition. */
+void partition_connect(struct partition *);
 
 /* ---- load_stages.c, and what it needs ---- */
 /* Begins to load the state; ends in partition_loaded or partition_drop. */

@@ -113,12 +113,12 @@ static void on_down(void *arg, const char *reason)
     log_debug("reading connection: %s", reason);
 }
 
-struct reader *reader_create(struct router *router, const struct bus_address *address)
+struct reader *reader_create(struct router *router)
 {
     struct reader *reader = xcalloc(1, sizeof(*reader));
     char name[96];
     struct bus_options options = {
-        .address = address,
+        .address = router->address,
         .client_name = name,
         .on_up = on_up,
         .on_down = on_down,

@@ -6,7 +6,7 @@
 
 #include "router/router.h"
 
-struct reader *reader_create(struct router *, const struct bus_address *);
+struct reader *reader_create(struct router *);
 void reader_destroy(struct reader **);
 /* What is to be read has changed (a partition serves, or has room again): a read that sleeps is
  * woken. */

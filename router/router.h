@@ -21,7 +21,8 @@ struct router {
     char id[96];     /* holder of leases: the name, '-', 16 hex digits; a new one each start */
     char run_id[64]; /* of the Redis that is connected */
     struct history_rules *history;
-    struct bus *bus; /* commits, loads, leases; never blocked */
+    const struct bus_address *address;
+    struct bus *bus; /* leases, ticks, other routers; never blocked */
     struct reader *reader;
     struct ownership *ownership;
     struct partition **partitions; /* deployment.partitions of them */

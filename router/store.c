@@ -6,7 +6,7 @@
 
 #include <assert.h>
 
-/* Lua unpacks so many arguments. */
+/* Numbers in one effect: Lua, which runs them while Redis is full, unpacks so many. */
 #define UNSTORED_AT_ONCE 500
 
 void store_message(struct engine *engine, struct user *user, struct message *message)
@@ -50,10 +50,10 @@ void unstore_entry(struct engine *engine, struct user *user, struct number numbe
     user_mailbox_changed(engine, user);
 }
 
-static void write_unstored(struct engine *engine, enum effect_opcode opcode, uint32_t key,
+static void write_unstored(struct engine *engine, enum effect_kind kind, uint32_t key,
                            const struct number *numbers, size_t count)
 {
-    effects_open(engine->effects, opcode, key, count);
+    effects_open(engine->effects, kind, key, count);
     for (size_t i = 0; i < count; i++)
         effects_number(engine->effects, numbers[i]);
 }
@@ -75,6 +75,8 @@ void store_finish(struct engine *engine, struct user *user)
         numbers += count;
         left -= count;
     }
+    if (user->unstored.length && user->mailbox_count == 0)
+        effects_open(engine->effects, EFFECT_DEL_EMPTY, user_mailbox_key(engine, user), 0);
     buffer_finish(&user->unstored);
     user->unread_changed = false;
 }

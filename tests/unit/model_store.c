@@ -1,16 +1,14 @@
 #include "tests/unit/model_store.h"
 
+#include "common/command.h"
 #include "common/record.h"
 #include "common/xalloc.h"
 
 #include <assert.h>
-#include <msgpack.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
-
-#define ARGUMENTS_MAX 512
 
 enum model_kind { MODEL_HASH, MODEL_STREAM, MODEL_SCORES };
 
@@ -47,13 +45,8 @@ struct model_store {
 
 struct model_commit {
     uint64_t epoch, commit;
-    bool has_position;
-    struct number position;
-    struct slice *keys;
-    size_t key_count;
-    struct slice packed;
-    struct slice *attachments;
-    size_t attachment_count;
+    struct slice commands;
+    size_t count;
 };
 
 /* ---- values ---- */
@@ -319,9 +312,10 @@ static void stream_delete(struct model_value *value, struct number id)
 
 /* ---- effects: each checks as strictly as Redis, and never half ---- */
 
+/* What stands behind the key. */
 struct arguments {
     struct slice key;
-    struct slice values[ARGUMENTS_MAX];
+    const struct slice *values;
     size_t count;
 };
 
@@ -353,33 +347,45 @@ static int run_hdel(struct model_store *store, const struct arguments *a)
     return 0;
 }
 
+/* MAXLEN and ~ before the id: exactly so many stay, where Redis may keep some more. */
 static int run_xadd(struct model_store *store, const struct arguments *a)
 {
     static const struct model_value nothing;
+    bool capped = a->count > 3 && slice_is(a->values[0], "MAXLEN") && slice_is(a->values[1], "~");
+    const struct slice *entry = a->values + (capped ? 3 : 0);
+    size_t words = a->count - (capped ? 3 : 0);
     struct model_value *value = value_find(store, a->key);
-    struct number id;
+    struct number id, most = {0};
 
-    if (a->count < 3 || a->count % 2 == 0)
-        return refuse(store, "XADD: wrong number of arguments");
+    if (words < 3 || words % 2 == 0 || (capped && number_parse(a->values[2], &most) < 0))
+        return refuse(store, "XADD: wrong arguments");
     if (value != NULL && value->kind != MODEL_STREAM)
         return wrong_type(store, a->key);
-    if (stream_id(store, value ? value : &nothing, a->values[0], &id) < 0)
+    if (stream_id(store, value ? value : &nothing, entry[0], &id) < 0)
         return refuse(store, "XADD %.*s: id %.*s is not above the last", (int)a->key.length,
-                      a->key.data, (int)a->values[0].length, a->values[0].data);
-    stream_push(value_get(store, a->key, MODEL_STREAM), id, a->values + 1, a->count / 2);
+                      a->key.data, (int)entry[0].length, entry[0].data);
+    value = value_get(store, a->key, MODEL_STREAM);
+    stream_push(value, id, entry + 1, words / 2);
+    if (capped && value->entry_count > most.epoch)
+        stream_remove(value, 0, value->entry_count - most.epoch);
     return 0;
 }
 
+/* MINID and the first that stays, or MAXLEN and 0. */
 static int run_xtrim(struct model_store *store, const struct arguments *a)
 {
     struct model_value *value = value_find(store, a->key);
+    bool all = a->count == 2 && slice_is(a->values[0], "MAXLEN") && slice_is(a->values[1], "0");
     struct number first;
 
-    if (a->count != 1 || number_parse(a->values[0], &first) < 0)
+    if (!all && (a->count != 2 || !slice_is(a->values[0], "MINID") ||
+                 number_parse(a->values[1], &first) < 0))
         return refuse(store, "XTRIM: wrong arguments");
     if (value != NULL && value->kind != MODEL_STREAM)
         return wrong_type(store, a->key);
-    if (value != NULL)
+    if (value != NULL && all)
+        stream_remove(value, 0, value->entry_count);
+    else if (value != NULL)
         stream_trim(value, first);
     return 0;
 }
@@ -399,22 +405,27 @@ static int run_xdel(struct model_store *store, const struct arguments *a)
         if (value != NULL)
             stream_delete(value, id);
     }
+    return 0;
+}
+
+/* EFFECT_DEL_EMPTY_LUA; its key stands where others have it. */
+static int run_eval(struct model_store *store, const struct arguments *a)
+{
+    struct model_value *value = value_find(store, a->key);
+
+    if (a->count)
+        return refuse(store, "EVAL: not the script of effects.h");
+    if (value != NULL && value->kind != MODEL_STREAM)
+        return wrong_type(store, a->key);
     if (value != NULL && value->entry_count == 0)
         value_destroy(store, value);
     return 0;
 }
 
-static int run_xclear(struct model_store *store, const struct arguments *a)
+/* Of the lease, which is not modelled. */
+static int run_set(struct model_store *store, const struct arguments *a)
 {
-    struct model_value *value = value_find(store, a->key);
-
-    if (a->count)
-        return refuse(store, "XCLEAR: wrong number of arguments");
-    if (value != NULL && value->kind != MODEL_STREAM)
-        return wrong_type(store, a->key);
-    if (value != NULL)
-        stream_remove(value, 0, value->entry_count);
-    return 0;
+    return a->count == 3 ? 0 : refuse(store, "SET: wrong number of arguments");
 }
 
 static int run_del(struct model_store *store, const struct arguments *a)
@@ -500,70 +511,41 @@ static int run_zrem(struct model_store *store, const struct arguments *a)
     return 0;
 }
 
-static int run_xadd_capped(struct model_store *store, const struct arguments *a)
+/* From rank 0 to one that is counted from the end: as many as -1 - rank have higher scores. */
+static int run_zremrangebyrank(struct model_store *store, const struct arguments *a)
 {
-    struct arguments entry = {.key = a->key, .count = a->count - 1};
-    struct model_value *value;
-    struct number most;
+    struct model_value *value = value_find(store, a->key);
+    struct number kept;
 
-    if (a->count < 4 || number_parse(a->values[0], &most) < 0)
-        return refuse(store, "XADD_CAPPED: wrong arguments");
-    memcpy(entry.values, a->values + 1, entry.count * sizeof(*entry.values));
-    if (run_xadd(store, &entry) < 0)
-        return -1;
-    value = value_find(store, a->key);
-    if (value->entry_count > most.epoch)
-        stream_remove(value, 0, value->entry_count - most.epoch);
-    return 0;
-}
-
-static int run_zadd_capped(struct model_store *store, const struct arguments *a)
-{
-    struct arguments pair = *a;
-    struct model_value *value;
-    struct number most;
-
-    if (a->count != 3 || number_parse(a->values[2], &most) < 0)
-        return refuse(store, "ZADD_CAPPED: wrong arguments");
-    pair.count = 2;
-    if (run_zadd(store, &pair) < 0)
-        return -1;
-    value = value_find(store, a->key);
-    while (value->score_count > most.epoch)
+    if (a->count != 2 || !slice_is(a->values[0], "0") || a->values[1].length < 2 ||
+        a->values[1].data[0] != '-' ||
+        number_parse(slice_of(a->values[1].data + 1, a->values[1].length - 1), &kept) < 0)
+        return refuse(store, "ZREMRANGEBYRANK: wrong arguments");
+    if (value != NULL && value->kind != MODEL_SCORES)
+        return wrong_type(store, a->key);
+    while (value != NULL && value->score_count >= kept.epoch)
         scores_remove(value, value->scores[0].member);
     return 0;
 }
 
-static int run_forward(struct model_store *store, const struct arguments *a)
-{
-    struct arguments entry = {
-        .key = a->key,
-        .values = {slice_text("*"), slice_text("g"), a->values[0], slice_text("n"), a->values[1],
-                   slice_text("f"), a->values[2]},
-        .count = 7,
-    };
-
-    return a->count == 3 ? run_xadd(store, &entry)
-                         : refuse(store, "FORWARD: wrong number of arguments");
-}
-
-static int (*const operations[])(struct model_store *, const struct arguments *) = {
-    [EFFECT_HSET] = run_hset,
-    [EFFECT_HDEL] = run_hdel,
-    [EFFECT_XADD] = run_xadd,
-    [EFFECT_XTRIM] = run_xtrim,
-    [EFFECT_XDEL] = run_xdel,
-    [EFFECT_XCLEAR] = run_xclear,
-    [EFFECT_DEL] = run_del,
-    [EFFECT_PEXPIRE] = run_pexpire,
-    [EFFECT_PERSIST] = run_persist,
-    [EFFECT_ZADD] = run_zadd,
-    [EFFECT_ZREM] = run_zrem,
-    [EFFECT_XADD_LONG] = run_xadd,
-    [EFFECT_XADD_ENTRY] = run_xadd,
-    [EFFECT_FORWARD] = run_forward,
-    [EFFECT_XADD_CAPPED] = run_xadd_capped,
-    [EFFECT_ZADD_CAPPED] = run_zadd_capped,
+static const struct operation {
+    const char *name;
+    int (*run)(struct model_store *, const struct arguments *);
+    size_t key; /* which word is the key */
+} operations[] = {
+    {"HSET", run_hset, 1},
+    {"HDEL", run_hdel, 1},
+    {"XADD", run_xadd, 1},
+    {"XTRIM", run_xtrim, 1},
+    {"XDEL", run_xdel, 1},
+    {"DEL", run_del, 1},
+    {"EVAL", run_eval, 3},
+    {"SET", run_set, 1},
+    {"PEXPIRE", run_pexpire, 1},
+    {"PERSIST", run_persist, 1},
+    {"ZADD", run_zadd, 1},
+    {"ZREM", run_zrem, 1},
+    {"ZREMRANGEBYRANK", run_zremrangebyrank, 1},
 };
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
@@ -573,22 +555,15 @@ struct model_commit *model_commit_create(struct effects *effects, uint64_t epoch
                                          const struct number *position)
 {
     struct model_commit *copied = xcalloc(1, sizeof(*copied));
-    const struct slice *keys, *attachments;
 
+    effects_close(effects, &(struct effects_end){.commit = commit,
+                                                 .position = position,
+                                                 .owner = slice_text("r1"),
+                                                 .lease_ms = 5000});
     copied->epoch = epoch;
     copied->commit = commit;
-    copied->has_position = position != NULL;
-    if (position != NULL)
-        copied->position = *position;
-    copied->key_count = effects_keys(effects, &keys);
-    copied->keys = xcalloc(copied->key_count, sizeof(*copied->keys));
-    for (size_t i = 0; i < copied->key_count; i++)
-        copied->keys[i] = copy(keys[i]);
-    copied->packed = copy(effects_packed(effects));
-    copied->attachment_count = effects_attachments(effects, &attachments);
-    copied->attachments = xcalloc(copied->attachment_count, sizeof(*copied->attachments));
-    for (size_t i = 0; i < copied->attachment_count; i++)
-        copied->attachments[i] = copy(attachments[i]);
+    copied->commands = copy(effects_commands(effects));
+    copied->count = effects_count(effects);
     return copied;
 }
 
@@ -596,32 +571,15 @@ void model_commit_destroy(struct model_commit **commit)
 {
     if (*commit == NULL)
         return;
-    for (size_t i = 0; i < (*commit)->key_count; i++)
-        release((*commit)->keys[i]);
-    free((*commit)->keys);
-    release((*commit)->packed);
-    for (size_t i = 0; i < (*commit)->attachment_count; i++)
-        release((*commit)->attachments[i]);
-    free((*commit)->attachments);
+    release((*commit)->commands);
     free(*commit);
     *commit = NULL;
 }
 
-size_t model_commit_keys(const struct model_commit *commit, const struct slice **keys)
+struct slice model_commit_commands(const struct model_commit *commit, size_t *count)
 {
-    *keys = commit->keys;
-    return commit->key_count;
-}
-
-struct slice model_commit_packed(const struct model_commit *commit)
-{
-    return commit->packed;
-}
-
-size_t model_commit_attachments(const struct model_commit *commit, const struct slice **texts)
-{
-    *texts = commit->attachments;
-    return commit->attachment_count;
+    *count = commit->count;
+    return commit->commands;
 }
 
 uint64_t model_commit_number(const struct model_commit *commit)
@@ -629,58 +587,31 @@ uint64_t model_commit_number(const struct model_commit *commit)
     return commit->commit;
 }
 
-const struct number *model_commit_position(const struct model_commit *commit)
+/* What is none of effects.def is a failed assertion: the engine makes none. */
+static int run_command(struct model_store *store, const struct command_reader *command)
 {
-    return commit->has_position ? &commit->position : NULL;
-}
+    const struct operation *operation = operations;
+    struct arguments arguments;
 
-/* What commit.lua would call BADEFFECT is a failed assertion: the engine makes none. */
-static void read_effect(const struct model_commit *commit, const msgpack_object *effect,
-                        uint64_t *opcode, struct arguments *a)
-{
-    const msgpack_object *parts = effect->via.array.ptr;
-
-    assert(effect->type == MSGPACK_OBJECT_ARRAY && effect->via.array.size >= 2);
-    assert(effect->via.array.size - 2 <= ARGUMENTS_MAX);
-    assert(parts[0].type == MSGPACK_OBJECT_POSITIVE_INTEGER);
-    assert(parts[1].type == MSGPACK_OBJECT_POSITIVE_INTEGER);
-    *opcode = parts[0].via.u64;
-    assert(*opcode < OPERATIONS && operations[*opcode] != NULL);
-    assert(parts[1].via.u64 >= 1 && parts[1].via.u64 <= commit->key_count);
-    a->key = commit->keys[parts[1].via.u64 - 1];
-    a->count = effect->via.array.size - 2;
-    for (size_t i = 0; i < a->count; i++) {
-        const msgpack_object *part = &parts[i + 2];
-        bool attached = (*opcode == EFFECT_XADD_LONG || *opcode == EFFECT_FORWARD ||
-                         *opcode == EFFECT_XADD_ENTRY) &&
-                        i + 1 == a->count;
-
-        assert(part->type == (attached ? MSGPACK_OBJECT_POSITIVE_INTEGER : MSGPACK_OBJECT_STR));
-        assert(!attached || (part->via.u64 >= 1 && part->via.u64 <= commit->attachment_count));
-        a->values[i] = attached ? commit->attachments[part->via.u64 - 1]
-                                : slice_of(part->via.str.ptr, part->via.str.size);
+    while (!slice_is(command->words[0], operation->name)) {
+        operation++;
+        assert(operation < operations + OPERATIONS);
     }
+    assert(command->count > operation->key);
+    arguments.key = command->words[operation->key];
+    arguments.values = command->words + operation->key + 1;
+    arguments.count = command->count - operation->key - 1;
+    return operation->run(store, &arguments);
 }
 
-static bool run_effects(struct model_store *store, const struct model_commit *commit)
+static bool run_commands(struct model_store *store, const struct model_commit *commit)
 {
-    msgpack_unpacked unpacked;
-    size_t at = 0;
+    struct command_reader reader = {.rest = commit->commands};
     bool all = true;
 
-    msgpack_unpacked_init(&unpacked);
-    assert(msgpack_unpack_next(&unpacked, commit->packed.data, commit->packed.length, &at) ==
-           MSGPACK_UNPACK_SUCCESS);
-    assert(at == commit->packed.length && unpacked.data.type == MSGPACK_OBJECT_ARRAY);
-    for (size_t i = 0; i < unpacked.data.via.array.size; i++) {
-        struct arguments arguments;
-        uint64_t opcode;
-
-        read_effect(commit, &unpacked.data.via.array.ptr[i], &opcode, &arguments);
-        if (operations[opcode](store, &arguments) < 0)
-            all = false;
-    }
-    msgpack_unpacked_destroy(&unpacked);
+    while (command_next(&reader))
+        all = run_command(store, &reader) == 0 && all;
+    command_reader_finish(&reader);
     return all;
 }
 
@@ -692,25 +623,20 @@ static uint64_t state_u64(const struct model_store *store, const char *field)
     return text.length && number_parse(text, &number) == 0 ? number.epoch : 0;
 }
 
-static void set_state(struct model_store *store, const char *field, struct number number,
-                      bool with_sequence)
+static void set_state(struct model_store *store, const char *field, uint64_t number)
 {
     struct buffer key = {0};
-    char text[NUMBER_TEXT_SIZE];
+    char text[DIGITS_MAX];
 
     key_partition(&key, store->deployment, store->partition, "state", (struct slice){0});
-    if (with_sequence)
-        number_format(number, text);
-    else
-        snprintf(text, sizeof(text), "%llu", (unsigned long long)number.epoch);
-    hash_set(value_get(store, buffer_slice(&key), MODEL_HASH), slice_text(field), slice_text(text));
+    hash_set(value_get(store, buffer_slice(&key), MODEL_HASH), slice_text(field),
+             digits_slice(number, text));
     buffer_finish(&key);
 }
 
 enum model_result model_store_run(struct model_store *store, const struct model_commit *commit)
 {
     uint64_t at = state_u64(store, "commit");
-    bool all;
 
     if (state_u64(store, "epoch") != commit->epoch)
         return MODEL_LOST;
@@ -718,16 +644,7 @@ enum model_result model_store_run(struct model_store *store, const struct model_
         return MODEL_DONE;
     if (at + 1 != commit->commit)
         return MODEL_STALE;
-    all = run_effects(store, commit);
-    if (commit->has_position) {
-        struct model_value *input = value_named(store, "in", (struct slice){0});
-
-        if (input != NULL)
-            stream_trim(input, number_next(commit->position));
-        set_state(store, "pos", commit->position, true);
-    }
-    set_state(store, "commit", (struct number){.epoch = commit->commit}, false);
-    return all ? MODEL_OK : MODEL_FAILED;
+    return run_commands(store, commit) ? MODEL_OK : MODEL_FAILED;
 }
 
 struct model_taken model_store_take(struct model_store *store)
@@ -739,24 +656,23 @@ struct model_taken model_store_take(struct model_store *store)
 
     if (position.length)
         assert(number_parse(position, &taken.position) == 0);
-    set_state(store, "epoch", (struct number){.epoch = taken.epoch}, false);
-    set_state(store, "commit", (struct number){0}, false);
+    set_state(store, "epoch", taken.epoch);
+    set_state(store, "commit", 0);
     return taken;
 }
 
 static void add_entry(struct model_store *store, struct slice source, struct slice number,
                       struct slice frames)
 {
+    const struct slice words[] = {slice_text("*"), slice_text("g"), source, slice_text("n"),
+                                  number,          slice_text("f"), frames};
+    struct arguments arguments = {.values = words, .count = sizeof(words) / sizeof(words[0])};
     struct buffer key = {0};
-    struct arguments arguments = {
-        .values = {source, number, frames},
-        .count = 3,
-    };
     int added;
 
     key_partition(&key, store->deployment, store->partition, "in", (struct slice){0});
     arguments.key = buffer_slice(&key);
-    added = run_forward(store, &arguments);
+    added = run_xadd(store, &arguments);
     assert(added == 0);
     (void)added;
     buffer_finish(&key);

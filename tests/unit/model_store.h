@@ -1,6 +1,6 @@
 /*
- * A model in memory of what Redis holds of a partition: applies packed effects by the rule of
- * commit.lua, takes a new epoch as take.lua does, and gives back what a load, a fetch or a page
+ * A model in memory of what Redis holds of a partition: runs commits by the rule of
+ * committer.h, takes a new epoch as take.lua does, and gives back what a load, a fetch or a page
  * would read. Hashes, streams with their last ids, sorted sets, keys that expire at a time that the
  * test gives. What Redis would refuse is refused, and counted.
  */
@@ -21,9 +21,9 @@ void model_store_set_time(struct model_store *, uint64_t now_ms);
 uint64_t model_store_time(const struct model_store *);
 
 /* ---- commits ---- */
-/* A commit as it travels: a copy of its keys and bytes, so that it can run late, or again. */
+/* A commit as it travels: a copy of its bytes, so that it can run late, or again. */
 struct model_commit;
-/* position NULL: unchanged. */
+/* Closes the effects (effects_close). position NULL: unchanged. */
 struct model_commit *model_commit_create(struct effects *, uint64_t epoch, uint64_t commit,
                                          const struct number *position);
 void model_commit_destroy(struct model_commit **);
@@ -31,13 +31,9 @@ enum model_result { MODEL_OK, MODEL_DONE, MODEL_STALE, MODEL_LOST, MODEL_FAILED 
 /* MODEL_FAILED: it ran, and an effect was refused; model_store_problem says which. */
 enum model_result model_store_run(struct model_store *, const struct model_commit *);
 const char *model_store_problem(const struct model_store *);
-/* For a real Redis: the keys, and the arguments from the packed list on. */
-size_t model_commit_keys(const struct model_commit *, const struct slice **keys);
-struct slice model_commit_packed(const struct model_commit *);
-size_t model_commit_attachments(const struct model_commit *, const struct slice **texts);
+/* For a real Redis. */
+struct slice model_commit_commands(const struct model_commit *, size_t *count);
 uint64_t model_commit_number(const struct model_commit *);
-/* NULL if it is unchanged. */
-const struct number *model_commit_position(const struct model_commit *);
 
 struct model_taken {
     uint64_t epoch;

@@ -1,5 +1,6 @@
 #include "common/bus.h"
 
+#include "common/command.h"
 #include "common/xalloc.h"
 #include "tests/unit/loop.h"
 #include "tests/unit/redis.h"
@@ -717,6 +718,118 @@ static void test_a_command_of_a_prepare_handle_is_sent(void **state)
     close_bus();
 }
 
+/* ---- transactions ---- */
+
+/* Commands of three words each. */
+static int transact(const char *text)
+{
+    struct buffer commands = {0};
+    char *copy = xmemdup0(text, strlen(text)), *rest = copy, *word;
+    size_t count = 0;
+    int result;
+
+    for (; (word = strsep(&rest, " ")) != NULL; count++) {
+        if (count % 3 == 0)
+            command_begin(&commands, 3);
+        command_word(&commands, slice_text(word));
+    }
+    result = bus_transaction(test.bus, on_reply, NULL, buffer_slice(&commands), count / 3);
+    buffer_finish(&commands);
+    free(copy);
+    return result;
+}
+
+static void on_answers(void *arg, const struct bus_reply *reply)
+{
+    (void)arg;
+    assert_int_equal(bus_reply_count(reply), 3);
+    assert_true(slice_is(bus_reply_text(bus_reply_at(reply, 0)), "OK"));
+    assert_int_equal(bus_reply_kind(bus_reply_at(reply, 1)), BUS_ERROR);
+    assert_int_equal(bus_reply_integer(bus_reply_at(reply, 2)), 2);
+    test.replies++;
+}
+
+static void test_a_transaction_is_answered_once(void **state)
+{
+    struct buffer commands = {0};
+
+    (void)state;
+    open_bus_up();
+    say("DEL", "t1");
+    for (int i = 0; i < 3; i++) {
+        command_begin(&commands, 3);
+        command_word(&commands, slice_text((const char *[]){"SET", "LPUSH", "APPEND"}[i]));
+        command_word(&commands, slice_text("t1"));
+        command_word(&commands, slice_text("x"));
+    }
+    assert_int_equal(bus_transaction(test.bus, on_answers, NULL, buffer_slice(&commands), 3), 0);
+    say("GET", "t1");
+    ask(3);
+    assert_string_equal(test.reply, "xx");
+    assert_string_equal(test.events, "rr");
+    buffer_finish(&commands);
+    close_bus();
+}
+
+/* What is behind it gets its own answers. */
+static void test_a_refused_transaction_does_nothing(void **state)
+{
+    (void)state;
+    open_bus_up();
+    say("DEL", "t1");
+    ask(1);
+    assert_int_equal(transact("SET t1 x NOSUCH t1 x NOSUCH t1 y"), 0);
+    ask(1);
+    assert_int_equal(test.kind, BUS_ERROR);
+    assert_non_null(strstr(test.reply, "unknown command"));
+    say("EXISTS", "t1");
+    ask(1);
+    assert_int_equal(test.kind, BUS_INTEGER);
+    assert_int_equal(test.integer, 0);
+    assert_string_equal(test.events, "rrr");
+    close_bus();
+}
+
+static void test_a_watched_key_that_changed_ends_a_transaction(void **state)
+{
+    (void)state;
+    open_bus_up();
+    say("WATCH", "t2");
+    say("SET", "t2", "x");
+    ask(2);
+    assert_int_equal(transact("SET t1 x SET t2 y"), 0);
+    ask(1);
+    assert_int_equal(test.kind, BUS_NIL);
+    say("GET", "t2");
+    ask(1);
+    assert_string_equal(test.reply, "x");
+    close_bus();
+}
+
+static void test_destroyed_in_the_refusal_of_a_transaction(void **state)
+{
+    (void)state;
+    open_bus_up();
+    assert_int_equal(transact("NOSUCH t1 x SET t1 x"), 0);
+    say("PING");
+    test.destroy = true;
+    run_until(test.events[0]);
+    assert_string_equal(test.events, "r-");
+    close_bus();
+    assert_string_equal(test.events, "r-");
+}
+
+static void test_a_transaction_that_is_lost_is_told_once(void **state)
+{
+    (void)state;
+    assert_int_equal(bus_transaction(NULL, on_reply, NULL, slice_text("x"), 1), -ENOTCONN);
+    open_bus_up();
+    assert_int_equal(transact("SET t1 x SET t2 y"), 0);
+    bus_destroy(&test.bus);
+    assert_string_equal(test.events, "-");
+    close_bus();
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -761,6 +874,11 @@ int main(void)
         cmocka_unit_test(test_destroyed_with_commands_unsent),
         cmocka_unit_test(test_destroyed_at_every_step),
         cmocka_unit_test(test_a_command_of_a_prepare_handle_is_sent),
+        cmocka_unit_test(test_a_transaction_is_answered_once),
+        cmocka_unit_test(test_a_refused_transaction_does_nothing),
+        cmocka_unit_test(test_a_watched_key_that_changed_ends_a_transaction),
+        cmocka_unit_test(test_destroyed_in_the_refusal_of_a_transaction),
+        cmocka_unit_test(test_a_transaction_that_is_lost_is_told_once),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
