@@ -14,8 +14,10 @@
 /* libwebsockets composes the 101 here: a request head's worth of subprotocol (the token) must fit.
  */
 #define ANSWER_SIZE 20480
-/* Kept for every connection; messages are gathered by their session. */
+/* Kept for every connection; messages are gathered by their session. A read takes no more. */
 #define RECEIVE_SIZE 512
+/* Reads of one connection in a turn of the loop. */
+#define TURN_READS 16
 /* Without it libwebsockets writes RECEIVE_SIZE at a time. */
 #define WRITE_MAX (64 << 20)
 
@@ -33,6 +35,11 @@ struct websocket_server {
     void *adopting;
     int descriptor;
     struct slice subprotocol;
+    /* Whose read is handled, and the bytes of messages in it so far. */
+    struct lws *reader;
+    size_t read_bytes;
+    struct buffer full; /* descriptors (int) whose last read may have left something */
+    uv_check_t turn;
 };
 
 static struct lws *wsi_of(const struct websocket *socket)
@@ -86,6 +93,21 @@ static int on_established(struct event *event)
     return 0;
 }
 
+/* The library does not tell how much it has read, and keeps what is no whole frame: but so much
+ * does not come of a short read. */
+static void count_read(struct websocket_server *server, struct lws *wsi, size_t bytes)
+{
+    const size_t much = RECEIVE_SIZE / 2;
+    int descriptor = lws_get_socket_fd(wsi);
+
+    if (server->reader != wsi)
+        server->read_bytes = 0;
+    server->reader = wsi;
+    server->read_bytes += bytes;
+    if (server->read_bytes >= much && server->read_bytes - bytes < much)
+        buffer_append(&server->full, &descriptor, sizeof(descriptor));
+}
+
 static int on_receive(struct event *event)
 {
     size_t remaining = lws_remaining_packet_payload(event->wsi);
@@ -98,6 +120,7 @@ static int on_receive(struct event *event)
         .deflated = (lws_get_reserved_bits(event->wsi) & DEFLATED) != 0,
     };
 
+    count_read(event->server, event->wsi, event->length);
     event->server->handlers.on_piece(event->owner, &piece);
     return 0;
 }
@@ -167,6 +190,39 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         if (event_table[i].reason == reason)
             return event_table[i].handle(&event);
     return 0;
+}
+
+/* ---- more reads in one turn ---- */
+
+/* A descriptor may be another connection's by now: a read without need does no harm. */
+static void read_again(struct websocket_server *server, struct slice descriptors)
+{
+    for (size_t at = 0; at < descriptors.length; at += sizeof(int)) {
+        struct lws_pollfd descriptor = {.events = LWS_POLLIN, .revents = LWS_POLLIN};
+
+        memcpy(&descriptor.fd, descriptors.data + at, sizeof(int));
+        server->reader = NULL;
+        lws_service_fd(server->context, &descriptor);
+    }
+}
+
+/*
+ * What a client sends at once is handled at once, as if connections had a big buffer: in a turn for
+ * each read every message would go its way, and be answered, by itself.
+ */
+static void on_turn(uv_check_t *turn)
+{
+    struct websocket_server *server = turn->data;
+    struct buffer full;
+
+    for (int reads = 1; reads < TURN_READS && server->full.length > 0; reads++) {
+        full = server->full;
+        server->full = (struct buffer){0};
+        read_again(server, buffer_slice(&full));
+        buffer_finish(&full);
+    }
+    server->full.length = 0;
+    server->reader = NULL;
 }
 
 /* ---- permessage-deflate ---- */
@@ -249,11 +305,15 @@ struct websocket_server *websocket_server_create(uv_loop_t *loop,
         free(server);
         return NULL;
     }
+    uv_check_init(loop, &server->turn);
+    server->turn.data = server;
+    uv_check_start(&server->turn, on_turn);
     return server;
 }
 
 void websocket_server_stop(struct websocket_server *server)
 {
+    uv_close((uv_handle_t *)&server->turn, NULL);
     lws_context_destroy(server->context);
 }
 
@@ -263,6 +323,7 @@ void websocket_server_destroy(struct websocket_server **server)
     if (*server == NULL)
         return;
     lws_context_destroy((*server)->context);
+    buffer_finish(&(*server)->full);
     free(*server);
     *server = NULL;
 }
