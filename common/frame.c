@@ -2,9 +2,9 @@
 
 #include "common/xalloc.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <msgpack.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,9 +23,13 @@ struct frame_descriptor {
     size_t field_count;
 };
 
+/* What is not read yet. */
+struct rest {
+    const unsigned char *at, *end;
+};
+
 struct frame_reader {
-    struct slice entry;
-    size_t at;
+    struct rest rest;
     struct buffer list; /* values of the list of the frame that was read last */
 };
 
@@ -79,17 +83,17 @@ static const struct frame_descriptor *frame_find(uint64_t type)
         return NULL;
     }
 }
+#undef U64
+#undef STR
+#undef BIN
+#undef NUMBER
+#undef U64S
 
 #define BODY_OFFSET offsetof(struct frame, gateway_announce)
 
 static const void *field_const(const struct frame *frame, const struct frame_field *field)
 {
     return (const char *)frame + BODY_OFFSET + field->offset;
-}
-
-static void *field_at(struct frame *frame, const struct frame_field *field)
-{
-    return (char *)frame + BODY_OFFSET + field->offset;
 }
 
 const char *frame_name(enum frame_type type)
@@ -122,72 +126,163 @@ size_t frame_types(const enum frame_type **types)
     return sizeof(all) / sizeof(all[0]);
 }
 
-static int write_buffer(void *buffer, const char *data, size_t length)
+/* ---- writing: each value in the shortest form that msgpack has for it ---- */
+
+/* The most bytes before a text, of a number alone, and of a message number. */
+#define HEAD_MOST 5
+#define U64_MOST 9
+#define NUMBER_MOST (1 + 2 * U64_MOST)
+
+static inline char *put_byte(char *at, unsigned byte)
 {
-    buffer_append(buffer, data, length);
-    return 0;
+    *at = (char)byte;
+    return at + 1;
 }
 
-static void encode_str(msgpack_packer *packer, struct slice text)
+/* A byte that says what comes, and its value in so many bytes, 1 to 8. */
+static inline char *put_head(char *at, unsigned head, uint64_t value, unsigned bytes)
 {
-    msgpack_pack_str(packer, text.length);
-    msgpack_pack_str_body(packer, text.data, text.length);
+    uint64_t big_endian = htobe64(value << (64 - 8 * bytes));
+
+    memcpy(put_byte(at, head), &big_endian, bytes);
+    return at + 1 + bytes;
 }
 
-static void encode_bin(msgpack_packer *packer, struct slice bytes)
+static char *put_long_u64(char *at, uint64_t value)
 {
-    msgpack_pack_bin(packer, bytes.length);
-    msgpack_pack_bin_body(packer, bytes.data, bytes.length);
+    if (value <= UINT8_MAX)
+        return put_head(at, 0xcc, value, 1);
+    if (value <= UINT16_MAX)
+        return put_head(at, 0xcd, value, 2);
+    return value <= UINT32_MAX ? put_head(at, 0xce, value, 4) : put_head(at, 0xcf, value, 8);
 }
 
-static void encode_number(msgpack_packer *packer, struct number number)
+static inline char *put_u64(char *at, uint64_t value)
 {
-    msgpack_pack_array(packer, 2);
-    msgpack_pack_uint64(packer, number.epoch);
-    msgpack_pack_uint64(packer, number.sequence);
+    return value < 0x80 ? put_byte(at, (unsigned)value) : put_long_u64(at, value);
 }
 
-static void encode_u64s(msgpack_packer *packer, const struct frame_u64s *list)
+static char *put_array(char *at, size_t count)
 {
-    msgpack_pack_array(packer, list->count);
+    if (count < 16)
+        return put_byte(at, 0x90 | (unsigned)count);
+    return count <= UINT16_MAX ? put_head(at, 0xdc, count, 2) : put_head(at, 0xdd, count, 4);
+}
+
+static char *put_bytes(char *at, struct slice bytes)
+{
+    if (bytes.length)
+        memcpy(at, bytes.data, bytes.length);
+    return at + bytes.length;
+}
+
+/* Texts and bytes have heads of one, two and four bytes of length, in a row from `head` on. */
+static char *put_long(char *at, unsigned head, struct slice bytes)
+{
+    if (bytes.length <= UINT8_MAX)
+        at = put_head(at, head, bytes.length, 1);
+    else if (bytes.length <= UINT16_MAX)
+        at = put_head(at, head + 1, bytes.length, 2);
+    else
+        at = put_head(at, head + 2, bytes.length, 4);
+    return put_bytes(at, bytes);
+}
+
+static char *put_str(char *at, struct slice text)
+{
+    if (text.length < 32)
+        return put_bytes(put_byte(at, 0xa0 | (unsigned)text.length), text);
+    return put_long(at, 0xd9, text);
+}
+
+static char *put_number(char *at, struct number number)
+{
+    return put_u64(put_u64(put_array(at, 2), number.epoch), number.sequence);
+}
+
+static char *put_u64s(char *at, const struct frame_u64s *list)
+{
+    at = put_array(at, list->count);
     for (size_t i = 0; i < list->count; i++)
-        msgpack_pack_uint64(packer, list->values[i]);
+        at = put_u64(at, list->values[i]);
+    return at;
 }
 
-static void encode_field(msgpack_packer *packer, enum field_kind kind, const void *value)
-{
-    switch (kind) {
-    case FIELD_U64:
-        msgpack_pack_uint64(packer, *(const uint64_t *)value);
-        break;
-    case FIELD_STR:
-        encode_str(packer, *(const struct slice *)value);
-        break;
-    case FIELD_BIN:
-        encode_bin(packer, *(const struct slice *)value);
-        break;
-    case FIELD_NUMBER:
-        encode_number(packer, *(const struct number *)value);
-        break;
-    case FIELD_U64S:
-        encode_u64s(packer, value);
-        break;
+/* How many fields each has. */
+#define FRAME(id, NAME, name, from, to, ...) FIELDS_##NAME = 0 __VA_ARGS__,
+#define U64(field) +1
+#define STR(field) +1
+#define BIN(field) +1
+#define NUMBER(field) +1
+#define U64S(field) +1
+enum {
+#include "common/frames.def"
+};
+#undef FRAME
+#undef U64
+#undef STR
+#undef BIN
+#undef NUMBER
+#undef U64S
+
+/* What a frame takes at most, and its fields one after the other: one case for each type. */
+#define FRAME(id, NAME, name, from, to, ...)                                                       \
+    case FRAME_##NAME: {                                                                           \
+        const struct frame_##name *body = &frame->name;                                            \
+        (void)body;                                                                                \
+        return HEAD_MOST + U64_MOST __VA_ARGS__;                                                   \
     }
+#define U64(field) +U64_MOST
+#define STR(field) +HEAD_MOST + body->field.length
+#define BIN(field) STR(field)
+#define NUMBER(field) +NUMBER_MOST
+#define U64S(field) +HEAD_MOST + U64_MOST * body->field.count
+static size_t most_of(const struct frame *frame)
+{
+    switch (frame->type) {
+#include "common/frames.def"
+    }
+    abort();
 }
+#undef FRAME
+#undef U64
+#undef STR
+#undef BIN
+#undef NUMBER
+#undef U64S
+
+#define FRAME(id, NAME, name, from, to, ...)                                                       \
+    case FRAME_##NAME: {                                                                           \
+        const struct frame_##name *body = &frame->name;                                            \
+        (void)body;                                                                                \
+        at = put_u64(put_array(at, 1 + FIELDS_##NAME), FRAME_##NAME);                              \
+        __VA_ARGS__                                                                                \
+        return at;                                                                                 \
+    }
+#define U64(field) at = put_u64(at, body->field);
+#define STR(field) at = put_str(at, body->field);
+#define BIN(field) at = put_long(at, 0xc4, body->field);
+#define NUMBER(field) at = put_number(at, body->field);
+#define U64S(field) at = put_u64s(at, &body->field);
+static char *put_frame(char *at, const struct frame *frame)
+{
+    switch (frame->type) {
+#include "common/frames.def"
+    }
+    return at;
+}
+#undef FRAME
+#undef U64
+#undef STR
+#undef BIN
+#undef NUMBER
+#undef U64S
 
 void frame_encode(struct buffer *buffer, const struct frame *frame)
 {
-    const struct frame_descriptor *descriptor = frame_find(frame->type);
-    msgpack_packer packer;
+    char *at = buffer_reserve(buffer, most_of(frame));
 
-    if (descriptor == NULL)
-        abort();
-    msgpack_packer_init(&packer, buffer, write_buffer);
-    msgpack_pack_array(&packer, descriptor->field_count + 1);
-    msgpack_pack_uint64(&packer, frame->type);
-    for (size_t i = 0; i < descriptor->field_count; i++)
-        encode_field(&packer, descriptor->fields[i].kind,
-                     field_const(frame, &descriptor->fields[i]));
+    buffer->length += (size_t)(put_frame(at, frame) - at);
 }
 
 static void print_field(struct buffer *out, enum field_kind kind, const void *value)
@@ -272,13 +367,19 @@ void frame_reader_destroy(struct frame_reader **reader)
 
 void frame_reader_start(struct frame_reader *reader, struct slice entry)
 {
-    reader->entry = entry;
-    reader->at = 0;
+    const unsigned char *bytes = (const unsigned char *)entry.data;
+
+    reader->rest = (struct rest){.at = bytes, .end = bytes + entry.length};
+}
+
+static inline size_t length_of(const struct rest *rest)
+{
+    return (size_t)(rest->end - rest->at);
 }
 
 struct slice frame_reader_rest(const struct frame_reader *reader)
 {
-    return slice_of(reader->entry.data + reader->at, reader->entry.length - reader->at);
+    return slice_of(reader->rest.at, length_of(&reader->rest));
 }
 
 enum object { OBJECT_NONE, OBJECT_NUMBER, OBJECT_STR, OBJECT_BIN, OBJECT_ARRAY };
@@ -305,98 +406,124 @@ static const struct form {
     [0xdd] = {OBJECT_ARRAY, 0, 4},
 };
 
-static int read_head(struct frame_reader *reader, enum object object, uint64_t *value)
+/* So many bytes, 1, 2, 4 or 8. */
+static inline uint64_t big_endian(const unsigned char *at, unsigned bytes)
 {
-    struct slice rest = frame_reader_rest(reader);
-    const unsigned char *at = (const unsigned char *)rest.data;
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+
+    switch (bytes) {
+    case 1:
+        return *at;
+    case 2:
+        return be16toh(*(const uint16_t *)memcpy(&two, at, 2));
+    case 4:
+        return be32toh(*(const uint32_t *)memcpy(&four, at, 4));
+    default:
+        return be64toh(*(const uint64_t *)memcpy(&eight, at, 8));
+    }
+}
+
+static inline int read_head(struct rest *rest, enum object object, uint64_t *value)
+{
     const struct form *form;
 
-    if (rest.length == 0)
+    if (rest->at == rest->end)
         return -EBADMSG;
-    form = &forms[*at];
-    if (form->object != object || form->bytes >= rest.length)
+    form = &forms[*rest->at];
+    if (form->object != object || form->bytes >= length_of(rest))
         return -EBADMSG;
-    *value = *at & form->bits;
-    for (unsigned i = 1; i <= form->bytes; i++)
-        *value = *value << 8 | at[i];
-    reader->at += 1u + form->bytes;
+    *value = form->bytes ? big_endian(rest->at + 1, form->bytes) : *rest->at & form->bits;
+    rest->at += 1u + form->bytes;
     return 0;
 }
 
-static int read_bytes(struct frame_reader *reader, enum object object, struct slice *bytes)
+static inline int read_bytes(struct rest *rest, enum object object, struct slice *bytes)
 {
-    struct slice rest;
     uint64_t length;
 
-    if (read_head(reader, object, &length) < 0)
+    if (read_head(rest, object, &length) < 0 || length > length_of(rest))
         return -EBADMSG;
-    rest = frame_reader_rest(reader);
-    if (length > rest.length)
-        return -EBADMSG;
-    *bytes = slice_of(rest.data, (size_t)length);
-    reader->at += (size_t)length;
+    *bytes = slice_of(rest->at, (size_t)length);
+    rest->at += length;
     return 0;
 }
 
-static int read_number(struct frame_reader *reader, struct number *number)
+static bool read_u64(struct rest *rest, uint64_t *value)
+{
+    return read_head(rest, OBJECT_NUMBER, value) == 0;
+}
+
+static bool read_str(struct rest *rest, struct slice *text)
+{
+    return read_bytes(rest, OBJECT_STR, text) == 0;
+}
+
+static bool read_bin(struct rest *rest, struct slice *bytes)
+{
+    return read_bytes(rest, OBJECT_BIN, bytes) == 0;
+}
+
+static bool read_number(struct rest *rest, struct number *number)
 {
     uint64_t count;
 
-    if (read_head(reader, OBJECT_ARRAY, &count) < 0 || count != 2 ||
-        read_head(reader, OBJECT_NUMBER, &number->epoch) < 0)
-        return -EBADMSG;
-    return read_head(reader, OBJECT_NUMBER, &number->sequence);
+    return read_head(rest, OBJECT_ARRAY, &count) == 0 && count == 2 &&
+           read_u64(rest, &number->epoch) && read_u64(rest, &number->sequence);
 }
 
 /* No more are believed in than there are bytes: a header of a few could claim gigabytes. */
-static int read_list(struct frame_reader *reader, struct frame_u64s *list)
+static bool read_list(struct rest *rest, struct buffer *memory, struct frame_u64s *list)
 {
     uint64_t count, *values;
 
-    if (read_head(reader, OBJECT_ARRAY, &count) < 0 || count > frame_reader_rest(reader).length)
-        return -EBADMSG;
-    buffer_reset(&reader->list, LIST_KEEP);
-    values = (uint64_t *)(void *)buffer_reserve(&reader->list, count * sizeof(*values));
+    if (read_head(rest, OBJECT_ARRAY, &count) < 0 || count > length_of(rest))
+        return false;
+    buffer_reset(memory, LIST_KEEP);
+    values = (uint64_t *)(void *)buffer_reserve(memory, count * sizeof(*values));
     for (size_t i = 0; i < count; i++)
-        if (read_head(reader, OBJECT_NUMBER, &values[i]) < 0)
-            return -EBADMSG;
+        if (!read_u64(rest, &values[i]))
+            return false;
     *list = (struct frame_u64s){.values = values, .count = (size_t)count};
-    return 0;
+    return true;
 }
 
-static int read_field(struct frame_reader *reader, enum field_kind kind, void *value)
-{
-    switch (kind) {
-    case FIELD_U64:
-        return read_head(reader, OBJECT_NUMBER, value);
-    case FIELD_STR:
-        return read_bytes(reader, OBJECT_STR, value);
-    case FIELD_BIN:
-        return read_bytes(reader, OBJECT_BIN, value);
-    case FIELD_NUMBER:
-        return read_number(reader, value);
-    case FIELD_U64S:
-        return read_list(reader, value);
+/* One case for each type, straight through its fields. */
+#define FRAME(id, NAME, name, from, to, ...)                                                       \
+    case FRAME_##NAME: {                                                                           \
+        struct frame_##name *body = &frame->name;                                                  \
+        (void)body;                                                                                \
+        return count == 1 + FIELDS_##NAME __VA_ARGS__;                                             \
     }
-    return -EBADMSG;
+#define U64(field) &&read_u64(rest, &body->field)
+#define STR(field) &&read_str(rest, &body->field)
+#define BIN(field) &&read_bin(rest, &body->field)
+#define NUMBER(field) &&read_number(rest, &body->field)
+#define U64S(field) &&read_list(rest, list, &body->field)
+static bool read_body(struct rest *rest, struct buffer *list, uint64_t count, struct frame *frame)
+{
+    switch (frame->type) {
+#include "common/frames.def"
+    }
+    return false;
 }
+#undef FRAME
+#undef U64
+#undef STR
+#undef BIN
+#undef NUMBER
+#undef U64S
 
 int frame_reader_next(struct frame_reader *reader, struct frame *frame)
 {
-    const struct frame_descriptor *descriptor;
+    struct rest *rest = &reader->rest;
     uint64_t count, type;
 
-    if (reader->at >= reader->entry.length)
+    if (rest->at == rest->end)
         return 0;
-    if (read_head(reader, OBJECT_ARRAY, &count) < 0 || read_head(reader, OBJECT_NUMBER, &type) < 0)
-        return -EBADMSG;
-    descriptor = frame_find(type);
-    if (descriptor == NULL || count != descriptor->field_count + 1)
+    if (read_head(rest, OBJECT_ARRAY, &count) < 0 || !read_u64(rest, &type))
         return -EBADMSG;
     frame->type = (enum frame_type)type;
-    for (size_t i = 0; i < descriptor->field_count; i++)
-        if (read_field(reader, descriptor->fields[i].kind,
-                       field_at(frame, &descriptor->fields[i])) < 0)
-            return -EBADMSG;
-    return 1;
+    return frame->type == type && read_body(rest, &reader->list, count, frame) ? 1 : -EBADMSG;
 }
