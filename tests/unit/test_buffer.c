@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static void assert_holds(const struct buffer *buffer, const char *text)
@@ -65,6 +67,25 @@ static void test_digits(void **state)
         buffer_append_u64(&buffer, cases[i].value);
         assert_holds(&buffer, cases[i].text);
         buffer_finish(&buffer);
+    }
+}
+
+static void test_digits_of_every_length(void **state)
+{
+    char expected[24];
+
+    (void)state;
+    for (uint64_t power = 1;; power *= 10) {
+        for (uint64_t value = power - 1; value <= power + 1; value++) {
+            struct buffer buffer = {0};
+
+            snprintf(expected, sizeof(expected), "%" PRIu64, value);
+            buffer_append_u64(&buffer, value);
+            assert_holds(&buffer, expected);
+            buffer_finish(&buffer);
+        }
+        if (power > UINT64_MAX / 10)
+            break;
     }
 }
 
@@ -165,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_zeroed_memory_is_an_empty_buffer),
         cmocka_unit_test(test_appends),
         cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_digits_of_every_length),
         cmocka_unit_test(test_grows_to_any_size),
         cmocka_unit_test(test_reserve_leaves_the_length),
         cmocka_unit_test(test_reset_keeps_little_and_frees_much),
