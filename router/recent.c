@@ -7,6 +7,7 @@
  * here, so one look costs one or two cache lines. Users, ids and contents are held as 64-bit
  * hashes, together 128 bits that a wrong answer would have to match.
  */
+#include "common/siphash.h"
 #include "common/xalloc.h"
 #include "router/state.h"
 
@@ -17,13 +18,23 @@
 #define RECENT_PER_USER 1000
 #define RECENT_BYTES (16 * 1024 * 1024)
 
+/* So many values of an answer's list are in its item. */
+#define LIST_SHORT 2
+
+/* An answer, packed: there are many. */
 struct item {
     uint64_t key; /* of user and id */
-    struct recent_answer answer;
+    uint64_t content_hash, recipients;
+    union {
+        uint64_t short_list[LIST_SHORT];
+        uint64_t *long_list; /* owned */
+    };
+    uint32_t list_count;
+    uint8_t kind, status;
+    bool dropped; /* before its time: not in the index any more */
     uint64_t at_ms;
     uint64_t owner;         /* of the user */
     uint64_t next_of_owner; /* place in the ring; 0: none yet */
-    bool dropped;           /* before its time: not in the index any more */
 };
 
 struct owner {
@@ -47,7 +58,8 @@ struct recent {
     size_t index_size;
     struct owner *owners;
     size_t count, bytes;
-    struct buffer answers; /* of this commit, as frames */
+    struct buffer answers;      /* of this commit, as frames */
+    struct recent_answer found; /* the last one that was asked for */
 };
 
 struct recent *recent_create(void)
@@ -67,17 +79,19 @@ size_t recent_count(const struct recent *recent)
     return recent->count;
 }
 
-/* FNV-1a, 64 bits; each text is closed so that ("ab","c") is not ("a","bc"). */
 uint64_t recent_hash_begin(void)
 {
-    return 0xcbf29ce484222325;
+    return 0;
 }
 
+/* Each text under the hash of those before it, so that ("ab","c") is not ("a","bc"). The same in
+ * every process: answers outlive the router that gave them. */
 uint64_t recent_hash_add(uint64_t hash, struct slice text)
 {
-    for (size_t i = 0; i < text.length; i++)
-        hash = (hash ^ (unsigned char)text.data[i]) * 0x100000001b3;
-    return (hash ^ text.length) * 0x100000001b3;
+    uint8_t key[16] = {0};
+
+    memcpy(key, &hash, sizeof(hash));
+    return siphash(key, text, 1, 3);
 }
 
 static struct item *item_at(const struct recent *recent, uint64_t place)
@@ -146,9 +160,14 @@ static void grow(struct recent *recent)
 
 /* ---- dropping ---- */
 
+static bool has_long_list(const struct item *item)
+{
+    return item->list_count > LIST_SHORT;
+}
+
 static size_t item_bytes(const struct item *item)
 {
-    return sizeof(*item) + item->answer.delivered_count * sizeof(*item->answer.delivered);
+    return sizeof(*item) + (has_long_list(item) ? item->list_count * sizeof(uint64_t) : 0);
 }
 
 static struct owner *owner_find(const struct recent *recent, uint64_t user)
@@ -181,8 +200,8 @@ static void drop(struct recent *recent, uint64_t place)
     item->dropped = true;
     recent->count--;
     recent->bytes -= item_bytes(item);
-    free((void *)item->answer.delivered);
-    item->answer.delivered = NULL;
+    if (has_long_list(item))
+        free(item->long_list);
     owner_advance(recent, owner_find(recent, item->owner));
 }
 
@@ -216,15 +235,10 @@ static uint64_t user_hash(struct slice user)
     return recent_hash_add(recent_hash_begin(), user);
 }
 
-static uint64_t request_key(struct slice user, struct slice id)
-{
-    return recent_hash_add(user_hash(user), id);
-}
-
 static const struct item *known(const struct engine *engine, struct slice user, struct slice id)
 {
     const struct recent *recent = engine->recent;
-    uint64_t place = recent->index[slot_of(recent, request_key(user, id))].place;
+    uint64_t place = recent->index[slot_of(recent, recent_hash_add(user_hash(user), id))].place;
     const struct item *item = place ? item_at(recent, place) : NULL;
 
     return item && item->at_ms + RECENT_MS >= engine->now_ms ? item : NULL;
@@ -240,7 +254,17 @@ const struct recent_answer *recent_find(struct engine *engine, struct slice user
 {
     const struct item *item = known(engine, user, id);
 
-    return item && item->answer.content_hash == content_hash ? &item->answer : NULL;
+    if (item == NULL || item->content_hash != content_hash)
+        return NULL;
+    engine->recent->found = (struct recent_answer){
+        .content_hash = content_hash,
+        .kind = item->kind,
+        .status = item->status,
+        .recipients = item->recipients,
+        .delivered = has_long_list(item) ? item->long_list : item->short_list,
+        .delivered_count = item->list_count,
+    };
+    return &engine->recent->found;
 }
 
 static void owner_append(struct recent *recent, uint64_t user, uint64_t place)
@@ -260,11 +284,22 @@ static void owner_append(struct recent *recent, uint64_t user, uint64_t place)
         drop(recent, owner->first);
 }
 
+/* The caller's list is not ours to keep. */
+static void keep_list(struct item *item, const struct recent_answer *answer)
+{
+    size_t bytes = answer->delivered_count * sizeof(uint64_t);
+
+    item->list_count = (uint32_t)answer->delivered_count;
+    if (has_long_list(item))
+        item->long_list = xmalloc(bytes);
+    if (bytes > 0)
+        memcpy(has_long_list(item) ? item->long_list : item->short_list, answer->delivered, bytes);
+}
+
 static void insert(struct recent *recent, struct slice user, struct slice id, uint64_t at_ms,
                    const struct recent_answer *answer)
 {
-    size_t list = answer->delivered_count * sizeof(*answer->delivered);
-    uint64_t key = request_key(user, id);
+    uint64_t owner = user_hash(user), key = recent_hash_add(owner, id);
     uint64_t same = recent->index[slot_of(recent, key)].place;
     struct item *item;
 
@@ -274,12 +309,16 @@ static void insert(struct recent *recent, struct slice user, struct slice id, ui
     if (recent->next - recent->oldest == recent->capacity)
         grow(recent);
     item = item_at(recent, recent->next);
-    *item = (struct item){.key = key, .answer = *answer, .at_ms = at_ms, .owner = user_hash(user)};
-    item->answer.delivered = NULL; /* the caller's list is not ours to keep, empty or not */
-    if (list) {
-        item->answer.delivered = xmalloc(list);
-        memcpy((void *)item->answer.delivered, answer->delivered, list);
-    }
+    *item = (struct item){
+        .key = key,
+        .content_hash = answer->content_hash,
+        .recipients = answer->recipients,
+        .kind = (uint8_t)answer->kind,
+        .status = (uint8_t)answer->status,
+        .at_ms = at_ms,
+        .owner = owner,
+    };
+    keep_list(item, answer);
     index_add(recent, key, recent->next);
     recent->count++;
     recent->bytes += item_bytes(item);

@@ -583,7 +583,8 @@ struct recent_answer {
 };
 /* Whether this id had an answer within the last two minutes, with whatever content. */
 bool recent_knows(const struct engine *, struct slice user, struct slice id);
-/* The answer given to this id with this content within the last two minutes; NULL if none. */
+/* The answer given to this id with this content within the last two minutes; NULL if none. Valid
+   until the next call. */
 const struct recent_answer *recent_find(struct engine *, struct slice user, struct slice id,
                                         uint64_t content_hash);
 void recent_keep(struct engine *, struct slice user, struct slice id, const struct recent_answer *);
