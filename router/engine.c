@@ -478,19 +478,18 @@ static int dispatch(struct engine *engine, struct gateway *gateway, const struct
  * from. */
 static int apply_frames(struct engine *engine, struct slice gateway_id, struct slice frames)
 {
+    struct gateway *gateway = gateway_find(engine, gateway_id);
     struct frame frame;
-    int more;
+    int more = 0;
 
     frame_reader_start(engine->reader, frames);
-    while ((more = frame_reader_next(engine->reader, &frame)) == 1) {
-        struct gateway *gateway = gateway_find(engine, gateway_id);
-
-        if (gateway == NULL)
-            return 0;
+    while (gateway != NULL && (more = frame_reader_next(engine->reader, &frame)) == 1) {
         if (dispatch(engine, gateway, &frame) < 0)
             return -EBADMSG;
+        if (frame.type == FRAME_GATEWAY_LEAVE)
+            gateway = gateway_find(engine, gateway_id);
     }
-    return more;
+    return gateway != NULL ? more : 0;
 }
 
 static int apply_announcement(struct engine *engine, struct slice gateway_id, struct slice frames)

@@ -607,14 +607,11 @@ void mailbox_emptied(struct engine *engine, struct user *user)
 
 static struct message *find_number(const struct message_list *list, struct number number)
 {
-    struct message *message;
+    struct message *message = TAILQ_FIRST(list);
 
-    TAILQ_FOREACH(message, list, link)
-    {
-        if (number_compare(message->number, number) == 0)
-            return message;
-    }
-    return NULL;
+    while (message != NULL && number_compare(message->number, number) < 0)
+        message = TAILQ_NEXT(message, link);
+    return message && number_compare(message->number, number) == 0 ? message : NULL;
 }
 
 void mailbox_forget(struct engine *engine, struct user *user, struct number number)

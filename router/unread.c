@@ -19,6 +19,7 @@ struct unread_item {
     LIST_ENTRY(unread_item) fresh_link;
     bool fresh;               /* of this commit, not written yet */
     struct unread_item *same; /* another with this id; only the first is in the table by id */
+    bool first;
     UT_hash_handle hh, hh_id;
     char text[];
 };
@@ -38,12 +39,20 @@ static struct unread *index_of(struct user *user)
     return user->unread;
 }
 
+/* Nobody outside chooses numbers. */
+static unsigned number_hash(struct number number)
+{
+    return (unsigned)((number.sequence ^ number.epoch) * 0x9e3779b97f4a7c15 >> 32);
+}
+
 static struct unread_item *find(const struct user *user, struct number number)
 {
-    struct unread_item *item = NULL;
+    struct unread_item *item = user->unread ? TAILQ_LAST(&user->unread->items, unread_list) : NULL;
 
-    if (user->unread != NULL)
-        HASH_FIND(hh, user->unread->by_number, &number, sizeof(number), item);
+    if (item == NULL || number_compare(item->number, number) < 0)
+        return NULL;
+    HASH_FIND_BYHASHVALUE(hh, user->unread->by_number, &number, sizeof(number), number_hash(number),
+                          item);
     return item;
 }
 
@@ -69,9 +78,25 @@ static struct unread_item *item_create(struct slice from, struct slice id)
     return item;
 }
 
+static void add_id(struct unread *unread, struct unread_item *item)
+{
+    struct unread_item *same;
+    unsigned hash = table_hash(item->id.data, item->id.length);
+
+    HASH_FIND_BYHASHVALUE(hh_id, unread->by_id, item->id.data, item->id.length, hash, same);
+    item->first = same == NULL;
+    if (item->first) {
+        HASH_ADD_KEYPTR_BYHASHVALUE(hh_id, unread->by_id, item->id.data, item->id.length, hash,
+                                    item);
+    } else {
+        item->same = same->same;
+        same->same = item;
+    }
+}
+
 static void insert(struct unread *unread, struct unread_item *item)
 {
-    struct unread_item *before = TAILQ_LAST(&unread->items, unread_list), *same;
+    struct unread_item *before = TAILQ_LAST(&unread->items, unread_list);
 
     while (before != NULL && number_compare(before->number, item->number) > 0)
         before = TAILQ_PREV(before, unread_list, link);
@@ -79,30 +104,25 @@ static void insert(struct unread *unread, struct unread_item *item)
         TAILQ_INSERT_AFTER(&unread->items, before, item, link);
     else
         TAILQ_INSERT_HEAD(&unread->items, item, link);
-    HASH_ADD(hh, unread->by_number, number, sizeof(item->number), item);
-    HASH_FIND(hh_id, unread->by_id, item->id.data, item->id.length, same);
-    if (same == NULL) {
-        HASH_ADD_KEYPTR(hh_id, unread->by_id, item->id.data, item->id.length, item);
-    } else {
-        item->same = same->same;
-        same->same = item;
-    }
+    HASH_ADD_BYHASHVALUE(hh, unread->by_number, number, sizeof(item->number),
+                         number_hash(item->number), item);
+    add_id(unread, item);
 }
 
 static void remove_id(struct unread *unread, struct unread_item *item)
 {
     struct unread_item *first, *second = item->same;
 
-    HASH_FIND(hh_id, unread->by_id, item->id.data, item->id.length, first);
-    if (first != item) {
-        while (first->same != item)
-            first = first->same;
-        first->same = item->same;
+    if (item->first) {
+        HASH_DELETE(hh_id, unread->by_id, item);
+        if (second != NULL)
+            add_id(unread, second);
         return;
     }
-    HASH_DELETE(hh_id, unread->by_id, item);
-    if (second != NULL)
-        HASH_ADD_KEYPTR(hh_id, unread->by_id, second->id.data, second->id.length, second);
+    HASH_FIND(hh_id, unread->by_id, item->id.data, item->id.length, first);
+    while (first->same != item)
+        first = first->same;
+    first->same = second;
 }
 
 static void item_destroy(struct unread *unread, struct unread_item *item)
@@ -145,27 +165,27 @@ static uint32_t unread_key(struct engine *engine, const struct user *user)
 }
 
 /* "size sent_at protocol from", and behind a newline, which no user id has, the message's id. */
-static void write_item(struct effects *effects, const struct unread_item *item)
+static void write_item(struct effects *effects, const struct unread_item *item,
+                       struct buffer *value)
 {
-    struct buffer value = {0};
-
-    buffer_append_u64(&value, item->size);
-    buffer_append_byte(&value, ' ');
-    buffer_append_u64(&value, item->sent_at_ms);
-    buffer_append_byte(&value, ' ');
-    buffer_append_u64(&value, item->protocol);
-    buffer_append_byte(&value, ' ');
-    buffer_append_slice(&value, item->from);
-    buffer_append_byte(&value, '\n');
-    buffer_append_slice(&value, item->id);
+    value->length = 0;
+    buffer_append_u64(value, item->size);
+    buffer_append_byte(value, ' ');
+    buffer_append_u64(value, item->sent_at_ms);
+    buffer_append_byte(value, ' ');
+    buffer_append_u64(value, item->protocol);
+    buffer_append_byte(value, ' ');
+    buffer_append_slice(value, item->from);
+    buffer_append_byte(value, '\n');
+    buffer_append_slice(value, item->id);
     effects_number(effects, item->number);
-    effects_text(effects, buffer_slice(&value));
-    buffer_finish(&value);
+    effects_text(effects, buffer_slice(value));
 }
 
 void unread_finish(struct engine *engine, struct user *user)
 {
     struct unread_item *item;
+    struct buffer value = {0};
     size_t count = 0, left = 0;
 
     if (user->unread == NULL)
@@ -177,12 +197,13 @@ void unread_finish(struct engine *engine, struct user *user)
             count = left < WRITTEN_AT_ONCE ? left : WRITTEN_AT_ONCE;
             effects_open(engine->effects, EFFECT_HSET, unread_key(engine, user), 2 * count);
         }
-        write_item(engine->effects, item);
+        write_item(engine->effects, item, &value);
         item->fresh = false;
         LIST_REMOVE(item, fresh_link);
         count--;
         left--;
     }
+    buffer_finish(&value);
 }
 
 static struct unread_item *load_item(const struct engine_field *field)
@@ -243,14 +264,18 @@ void unread_add(struct engine *engine, struct user *user, const struct message *
     user_mailbox_changed(engine, user);
 }
 
+static void remove_item(struct user *user, struct unread_item *item)
+{
+    user->unread_changed = true;
+    item_destroy(user->unread, item);
+}
+
 void unread_remove(struct user *user, struct number number)
 {
     struct unread_item *item = find(user, number);
 
-    if (item == NULL)
-        return;
-    user->unread_changed = true;
-    item_destroy(user->unread, item);
+    if (item != NULL)
+        remove_item(user, item);
 }
 
 bool unread_known(const struct user *user, struct number number)
@@ -334,14 +359,14 @@ bool unread_was_read(const struct user *user, struct number number)
     return false;
 }
 
-static void drop(struct engine *engine, struct user *user, const struct unread_item *item)
+static void drop(struct engine *engine, struct user *user, struct unread_item *item)
 {
     struct number number = item->number;
 
     if (user->page_asked)
         note_gone(user, number);
     unstore_entry(engine, user, number, item->size);
-    unread_remove(user, number);
+    remove_item(user, item);
     mailbox_forget(engine, user, number);
 }
 
@@ -369,7 +394,7 @@ static void end_mark(struct engine *engine, struct user *user)
 
 void unread_age(struct engine *engine, struct user *user)
 {
-    const struct unread_item *item;
+    struct unread_item *item;
 
     if (!user->keep)
         return;
@@ -388,7 +413,7 @@ void unread_age(struct engine *engine, struct user *user)
 
 void unread_on_read(struct engine *engine, struct user *user, struct slice id, struct slice from)
 {
-    const struct unread_item *item = find_id(user, id), *next;
+    struct unread_item *item = find_id(user, id), *next;
 
     for (; item != NULL; item = next) {
         next = item->same;
