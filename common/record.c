@@ -14,41 +14,63 @@ static struct slice value_of(const struct record_field *field, char digits[DIGIT
     return digits_slice(field->number, digits);
 }
 
-static void say(struct buffer *text, const char *name, struct slice value, struct record_said *said)
+/* What a field takes at most beside its text: its name and the length of its value, what stands
+ * between them, and the digits of a number. */
+#define FIELD_MOST (RECORD_NAME_MAX + DIGITS_MAX + 3 + DIGITS_MAX)
+
+static size_t most_of(const struct record_field *fields, size_t count)
 {
-    buffer_append_text(text, name);
-    buffer_append_byte(text, ' ');
-    buffer_append_u64(text, value.length);
-    buffer_append_byte(text, ':');
-    *said = (struct record_said){.at = text->length, .length = value.length};
-    buffer_append_slice(text, value);
+    size_t most = 1 + count * FIELD_MOST;
+
+    for (size_t i = 0; i < count; i++)
+        most += fields[i].text.length;
+    return most;
 }
 
-static bool is_said(const struct buffer *text, const struct record_said *said, struct slice value)
+static char *put(char *at, struct slice text)
 {
-    if (said->length == 0)
-        return value.length == 0;
-    return slice_equal(value, slice_of(text->data + said->at, said->length));
+    if (text.length)
+        memcpy(at, text.data, text.length);
+    return at + text.length;
+}
+
+static bool is_said(const struct buffer *text, const struct record_said *said,
+                    const struct record_field *field)
+{
+    if (field->text.length == 0)
+        return field->number ? said->number == field->number : said->length == 0;
+    return slice_equal(field->text, slice_of(text->data + said->at, said->length));
 }
 
 void record_write(struct record_writer *writer, const struct record_field *fields, size_t count)
 {
     struct buffer *text = &writer->text;
-    size_t begin = text->length;
+    char *begin = buffer_reserve(text, most_of(fields, count)), *at = begin;
     char digits[DIGITS_MAX];
 
     assert(count <= RECORD_FIELDS_MAX);
     for (size_t i = 0; i < count; i++) {
         struct record_said *said = &writer->said[i];
-        struct slice value = value_of(&fields[i], digits);
+        struct slice name, value;
 
-        if (is_said(text, said, value))
+        if (is_said(text, said, &fields[i]))
             continue;
-        if (text->length > begin)
-            buffer_append_byte(text, ' ');
-        say(text, fields[i].name, value, said);
+        name = slice_text(fields[i].name);
+        value = value_of(&fields[i], digits);
+        if (at > begin)
+            *at++ = ' ';
+        assert(name.length <= RECORD_NAME_MAX);
+        at = put(at, name);
+        *at++ = ' ';
+        at += digits_write(value.length, at);
+        *at++ = ':';
+        *said = (struct record_said){.at = (size_t)(at - text->data),
+                                     .length = value.length,
+                                     .number = fields[i].text.length ? 0 : fields[i].number};
+        at = put(at, value);
     }
-    buffer_append_byte(text, '\n');
+    *at++ = '\n';
+    text->length += (size_t)(at - begin);
 }
 
 void record_writer_finish(struct record_writer *writer)

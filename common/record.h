@@ -15,6 +15,8 @@
 
 /* Fields that one text has names for. */
 #define RECORD_FIELDS_MAX 16
+/* Letters of a name. */
+#define RECORD_NAME_MAX 12
 
 /* A text, or a number in its digits: 0 is empty. */
 struct record_field {
@@ -28,6 +30,7 @@ struct record_writer {
     struct buffer text;
     struct record_said {
         size_t at, length; /* in text: what the last record said, or had from before it */
+        uint64_t number;   /* if it was one */
     } said[RECORD_FIELDS_MAX];
 };
 
