@@ -27,6 +27,7 @@ struct message *message_new(struct slice from, struct slice chat, struct slice i
     char *at = message->text;
 
     message->references = 1;
+    message->targets = &message->only;
     message->from = keep(&at, from);
     message->chat = keep(&at, chat);
     message->id = keep(&at, id);
@@ -67,10 +68,16 @@ struct message *message_of_event(const struct frame_conversation_event *event, s
     return message;
 }
 
+static void free_targets(struct message *message)
+{
+    if (message->targets != &message->only)
+        free(message->targets);
+}
+
 void message_unref(struct message **message)
 {
     if (*message != NULL && --(*message)->references == 0) {
-        free((*message)->targets);
+        free_targets(*message);
         free(*message);
     }
     *message = NULL;
@@ -101,6 +108,16 @@ struct target *message_target(struct message *message, const struct gateway *gat
     return NULL;
 }
 
+static void double_targets(struct message *message)
+{
+    size_t bytes = message->target_count * sizeof(*message->targets);
+    struct target *targets = xmalloc(2 * bytes);
+
+    memcpy(targets, message->targets, bytes);
+    free_targets(message);
+    message->targets = targets;
+}
+
 void message_add_target(struct message *message, struct gateway *gateway, uint64_t connection)
 {
     size_t count = message->target_count;
@@ -108,9 +125,8 @@ void message_add_target(struct message *message, struct gateway *gateway, uint64
     if (message_target(message, gateway, connection) != NULL)
         return;
     /* Grows at powers of two. */
-    if ((count & (count - 1)) == 0)
-        message->targets =
-            xrealloc(message->targets, (count ? count * 2 : 1) * sizeof(*message->targets));
+    if (count > 0 && (count & (count - 1)) == 0)
+        double_targets(message);
     message->targets[message->target_count++] =
         (struct target){.gateway = gateway, .connection = connection};
 }
