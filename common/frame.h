@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Raised when a body in frames.def changes; processes of different versions refuse each other. */
-#define FRAME_VERSION 2
+#define FRAME_VERSION 3
 
 enum frame_party { FRAME_PARTY_GATEWAY, FRAME_PARTY_ROUTER };
 
@@ -127,6 +127,19 @@ struct frame {
 const char *frame_name(enum frame_type);
 /* Who may send it, and to whom. Returns false for an unknown type. */
 bool frame_parties(enum frame_type, enum frame_party *from, enum frame_party *to);
+/* Of an event `from` is left out where it is `chat`: a dialog has the name of the other user, and
+ * what happens in it is mostly his. So it stands in EVENT_DELIVERY and CONVERSATION_EVENT and in
+ * the records of `events:<user>`; whoever reads one fills it in. */
+static inline struct slice event_from_told(struct slice chat, struct slice from)
+{
+    return slice_equal(from, chat) ? (struct slice){0} : from;
+}
+
+static inline struct slice event_from_read(struct slice chat, struct slice from)
+{
+    return from.length ? from : chat;
+}
+
 /* Appends the frame. */
 void frame_encode(struct buffer *, const struct frame *);
 /* Appends the frame in words, for logs and tools; bodies are shortened. */

@@ -120,13 +120,15 @@ void conversation_member_changed(struct engine *, struct conversation *, struct 
 void conversation_reply(struct gateway *, uint64_t connection, uint64_t request, struct slice chat,
                         struct slice id, enum conversation_status, uint64_t message);
 
-/* Says a frame to the partitions of its members, each with those who are there: users points to the
- * frame's field for them, chat (or NULL) to its field for what a user calls a dialog. without: one
- * who is left out, or NULL. */
-void conversation_tell(struct engine *, struct conversation *, struct frame *, struct slice *users,
-                       struct slice *chat, const struct participant *without);
-/* To one member alone. */
-void conversation_tell_one(struct engine *, const struct conversation *, struct frame *,
-                           struct slice *users, struct slice *chat, const struct participant *);
+/* Says what happened to the partitions of its members, to each with those who are there (users) and
+ * what they call it (chat). */
+void conversation_tell(struct engine *, struct conversation *,
+                       const struct frame_conversation_event *);
+/* To one member of a dialog alone, or of a group. */
+void conversation_tell_one(struct engine *, const struct conversation *,
+                           const struct frame_conversation_event *, const struct participant *);
+/* To the members of a group but one (or NULL): what is not kept. Its users are filled in. */
+void conversation_signal(struct engine *, struct conversation *,
+                         const struct frame_signal_forwarded *, const struct participant *without);
 
 #endif

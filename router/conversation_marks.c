@@ -29,20 +29,18 @@ static void announce_mark(struct engine *engine, struct conversation *conversati
                           const struct participant *reader, enum event_kind kind, uint64_t old,
                           uint64_t message)
 {
-    struct frame frame = {
-        .type = FRAME_CONVERSATION_EVENT,
-        .conversation_event = {.kind = kind,
-                               .at_ms = engine->now_ms,
-                               .from = participant_slice(reader)},
+    struct frame_conversation_event event = {
+        .kind = kind,
+        .at_ms = engine->now_ms,
+        .from = participant_slice(reader),
     };
-    struct frame_conversation_event *event = &frame.conversation_event;
 
     for (const struct participant *author = conversation->members; author;
          author = author->hh.next) {
         if (author == reader || author->wrote <= old)
             continue;
-        event->message = author->wrote < message ? author->wrote : message;
-        conversation_tell_one(engine, conversation, &frame, &event->users, &event->chat, author);
+        event.message = author->wrote < message ? author->wrote : message;
+        conversation_tell_one(engine, conversation, &event, author);
     }
 }
 

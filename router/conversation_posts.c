@@ -32,13 +32,11 @@ static void make_dialog(struct engine *engine, struct conversation *conversation
     conversation_add_member(engine, conversation, to);
 }
 
-/* Numbers, logs and tells it. The event's message, users and chat are filled in. author may be
- * NULL: no member. */
+/* Numbers, logs and tells it. The event's kind, time and message are filled in. author may be NULL:
+ * no member. */
 static uint64_t post(struct engine *engine, struct conversation *conversation,
-                     struct participant *author, struct frame *frame)
+                     struct participant *author, struct frame_conversation_event *event)
 {
-    struct frame_conversation_event *event = &frame->conversation_event;
-
     event->kind = EVENT_NEW;
     event->at_ms = engine->now_ms;
     event->message = ++conversation->last;
@@ -51,7 +49,7 @@ static uint64_t post(struct engine *engine, struct conversation *conversation,
     write_log(engine, conversation, event);
     engine->journaled += event->body.length;
     engine->counters.posts++;
-    conversation_tell(engine, conversation, frame, &event->users, &event->chat, NULL);
+    conversation_tell(engine, conversation, event);
     return event->message;
 }
 
@@ -121,14 +119,15 @@ void conversation_on_post(struct engine *engine, struct gateway *gateway,
     status = author_of(engine, request->from, request->chat, &conversation, &author);
     if (status == CONVERSATION_OK) {
         message = post(engine, conversation, author,
-                       &(struct frame){.type = FRAME_CONVERSATION_EVENT,
-                                       .conversation_event = {.from = request->from,
-                                                              .id = request->id,
-                                                              .policy = request->policy,
-                                                              .protocol = request->protocol,
-                                                              .content = request->content,
-                                                              .body = request->body,
-                                                              .metadata = request->metadata}});
+                       &(struct frame_conversation_event){
+                           .from = request->from,
+                           .id = request->id,
+                           .policy = request->policy,
+                           .protocol = request->protocol,
+                           .content = request->content,
+                           .body = request->body,
+                           .metadata = request->metadata,
+                       });
         keep_answer(engine, request, hash, message);
     }
     conversation_reply(gateway, request->connection, request->request, request->chat, request->id,
@@ -144,15 +143,16 @@ void conversation_on_forwarded(struct engine *engine, const struct frame_post_fo
         CONVERSATION_OK)
         return;
     post(engine, conversation, author,
-         &(struct frame){.type = FRAME_CONVERSATION_EVENT,
-                         .conversation_event = {.from = forwarded->from,
-                                                .id = forwarded->id,
-                                                .expires_ms = forwarded->expires_ms,
-                                                .policy = forwarded->policy,
-                                                .protocol = forwarded->protocol,
-                                                .content = forwarded->content,
-                                                .body = forwarded->body,
-                                                .metadata = forwarded->metadata}});
+         &(struct frame_conversation_event){
+             .from = forwarded->from,
+             .id = forwarded->id,
+             .expires_ms = forwarded->expires_ms,
+             .policy = forwarded->policy,
+             .protocol = forwarded->protocol,
+             .content = forwarded->content,
+             .body = forwarded->body,
+             .metadata = forwarded->metadata,
+         });
 }
 
 /* ---- changes ---- */
@@ -202,22 +202,20 @@ static void change(struct engine *engine, struct conversation *conversation,
 {
     bool deleted = request->change == CONVERSATION_DELETE;
     struct slice nothing = {0};
-    struct frame frame = {
-        .type = FRAME_CONVERSATION_EVENT,
-        .conversation_event = {.kind = deleted ? EVENT_DELETE : EVENT_EDIT,
-                               .at_ms = engine->now_ms,
-                               .from = request->from,
-                               .message = request->message,
-                               .id = message->own_id,
-                               .protocol = request->protocol,
-                               .content = request->content,
-                               .body = deleted ? nothing : request->body},
+    const struct frame_conversation_event event = {
+        .kind = deleted ? EVENT_DELETE : EVENT_EDIT,
+        .at_ms = engine->now_ms,
+        .from = request->from,
+        .message = request->message,
+        .id = message->own_id,
+        .protocol = request->protocol,
+        .content = request->content,
+        .body = deleted ? nothing : request->body,
     };
 
     message->deleted = deleted;
     write_change(engine, conversation, request, deleted);
-    conversation_tell(engine, conversation, &frame, &frame.conversation_event.users,
-                      &frame.conversation_event.chat, NULL);
+    conversation_tell(engine, conversation, &event);
 }
 
 void conversation_on_change(struct engine *engine, struct gateway *gateway,

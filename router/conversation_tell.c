@@ -27,15 +27,20 @@ static struct slice chat_for(const struct conversation *conversation,
 }
 
 void conversation_tell_one(struct engine *engine, const struct conversation *conversation,
-                           struct frame *frame, struct slice *users, struct slice *chat,
+                           const struct frame_conversation_event *happened,
                            const struct participant *member)
 {
-    *users = users_line(engine, member);
-    if (chat != NULL)
-        *chat = chat_for(conversation, member);
-    forward_say(engine, member->partition, frame);
+    struct frame frame = {.type = FRAME_CONVERSATION_EVENT, .conversation_event = *happened};
+    struct frame_conversation_event *event = &frame.conversation_event;
+
+    event->users = users_line(engine, member);
+    event->chat = chat_for(conversation, member);
+    event->from = event_from_told(event->chat, event->from);
+    forward_say(engine, member->partition, &frame);
 }
 
+/* users: the frame's field for those who are at one partition. without: who is left out, or NULL.
+ */
 static void tell_group(struct engine *engine, struct conversation *conversation,
                        struct frame *frame, struct slice *users, const struct participant *without)
 {
@@ -63,20 +68,27 @@ static void tell_group(struct engine *engine, struct conversation *conversation,
 }
 
 void conversation_tell(struct engine *engine, struct conversation *conversation,
-                       struct frame *frame, struct slice *users, struct slice *chat,
-                       const struct participant *without)
+                       const struct frame_conversation_event *happened)
 {
+    struct frame frame = {.type = FRAME_CONVERSATION_EVENT, .conversation_event = *happened};
     const struct participant *member;
 
     if (conversation->group) {
-        if (chat != NULL)
-            *chat = conversation_slice(conversation);
-        tell_group(engine, conversation, frame, users, without);
+        frame.conversation_event.chat = conversation_slice(conversation);
+        tell_group(engine, conversation, &frame, &frame.conversation_event.users, NULL);
         return;
     }
     for (member = conversation->members; member; member = member->hh.next)
-        if (member != without)
-            conversation_tell_one(engine, conversation, frame, users, chat, member);
+        conversation_tell_one(engine, conversation, happened, member);
+}
+
+void conversation_signal(struct engine *engine, struct conversation *group,
+                         const struct frame_signal_forwarded *signal,
+                         const struct participant *without)
+{
+    struct frame frame = {.type = FRAME_SIGNAL_FORWARDED, .signal_forwarded = *signal};
+
+    tell_group(engine, group, &frame, &frame.signal_forwarded.users, without);
 }
 
 void conversation_reply(struct gateway *gateway, uint64_t connection, uint64_t request,

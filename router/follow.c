@@ -114,7 +114,7 @@ static void say_event(struct engine *engine, const struct user *user, struct gat
                                              .kind = event->kind,
                                              .user = user_slice(user),
                                              .chat = event->chat,
-                                             .from = event->from,
+                                             .from = event_from_told(event->chat, event->from),
                                              .message = event->message,
                                              .id = event->id,
                                              .protocol = event->protocol,
@@ -325,11 +325,13 @@ void follow_resume(struct engine *engine, struct connection *connection, uint64_
 
 static struct frame_conversation_event event_of(const struct record_reader *item)
 {
+    struct slice chat = record_text(item, "chat");
+
     return (struct frame_conversation_event){
         .kind = record_number(item, "kind"),
         .at_ms = record_number(item, "at"),
-        .chat = record_text(item, "chat"),
-        .from = record_text(item, "from"),
+        .chat = chat,
+        .from = event_from_read(chat, record_text(item, "from")),
         .message = record_number(item, "message"),
         .id = record_text(item, "id"),
         .protocol = record_number(item, "protocol"),

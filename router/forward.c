@@ -173,8 +173,11 @@ static void on_post_forwarded(struct engine *engine, uint32_t from, const struct
 
 static void on_conversation_event(struct engine *engine, uint32_t from, const struct frame *frame)
 {
+    struct frame_conversation_event event = frame->conversation_event;
+
     (void)from;
-    events_on_happened(engine, &frame->conversation_event);
+    event.from = event_from_read(event.chat, event.from);
+    events_on_happened(engine, &event);
 }
 
 static void on_signal_forwarded(struct engine *engine, uint32_t from, const struct frame *frame)

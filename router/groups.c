@@ -22,16 +22,14 @@ struct change {
 
 static void tell(const struct change *change, enum signal_kind kind, struct slice body)
 {
-    struct frame frame = {
-        .type = FRAME_SIGNAL_FORWARDED,
-        .signal_forwarded = {.kind = kind,
-                             .from = change->request->from,
-                             .chat = change->request->chat,
-                             .body = body},
+    const struct frame_signal_forwarded signal = {
+        .kind = kind,
+        .from = change->request->from,
+        .chat = change->request->chat,
+        .body = body,
     };
 
-    conversation_tell(change->engine, change->group, &frame, &frame.signal_forwarded.users, NULL,
-                      NULL);
+    conversation_signal(change->engine, change->group, &signal, NULL);
 }
 
 /* ---- coming ---- */

@@ -33,17 +33,16 @@ void signals_on_send(struct engine *engine, const struct frame_signal_send *send
 
 /* ---- in conversations ---- */
 
-static void forward_signal(const struct frame_conversation_signal *request, struct frame *frame)
+static struct frame_signal_forwarded signal_of(const struct frame_conversation_signal *request)
 {
-    *frame = (struct frame){
-        .type = FRAME_SIGNAL_FORWARDED,
-        .signal_forwarded = {.kind = request->kind,
-                             .from = request->from,
-                             .chat = request->chat,
-                             .id = request->id,
-                             .protocol = request->protocol,
-                             .content = request->content,
-                             .body = request->body},
+    return (struct frame_signal_forwarded){
+        .kind = request->kind,
+        .from = request->from,
+        .chat = request->chat,
+        .id = request->id,
+        .protocol = request->protocol,
+        .content = request->content,
+        .body = request->body,
     };
 }
 
@@ -51,16 +50,15 @@ static enum conversation_status signal_group(struct engine *engine,
                                              const struct frame_conversation_signal *request)
 {
     struct conversation *group = conversation_find(engine, request->from, request->chat);
+    const struct frame_signal_forwarded signal = signal_of(request);
     const struct participant *from;
-    struct frame frame;
 
     if (group == NULL || !group->exists)
         return CONVERSATION_NOT_FOUND;
     from = conversation_member(group, request->from);
     if (from == NULL)
         return CONVERSATION_FORBIDDEN;
-    forward_signal(request, &frame);
-    conversation_tell(engine, group, &frame, &frame.signal_forwarded.users, NULL, from);
+    conversation_signal(engine, group, &signal, from);
     return CONVERSATION_OK;
 }
 
@@ -68,10 +66,9 @@ static enum conversation_status signal_group(struct engine *engine,
 static enum conversation_status signal_dialog(struct engine *engine,
                                               const struct frame_conversation_signal *request)
 {
+    struct frame frame = {.type = FRAME_SIGNAL_FORWARDED, .signal_forwarded = signal_of(request)};
     struct buffer users = {0};
-    struct frame frame;
 
-    forward_signal(request, &frame);
     buffer_append_slice(&users, request->chat);
     buffer_append_byte(&users, '\n');
     frame.signal_forwarded.users = buffer_slice(&users);

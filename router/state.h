@@ -46,7 +46,7 @@ struct message {
     uint64_t sent_at_ms, expires_ms;             /* 0: never */
     uint64_t in_chat;                            /* its id in a conversation; 0: it is in none */
     struct slice from, chat, id, body, metadata; /* in text below; chat: of a group */
-    struct target *targets; /* &only, or owned */
+    struct target *targets;                      /* &only, or owned */
     size_t target_count;
     struct target only;
     TAILQ_ENTRY(message) link; /* user->pending or user->window */

@@ -170,7 +170,10 @@ static void on_events_followed(struct gateway *gateway, uint32_t partition,
 
 static void on_event(struct gateway *gateway, uint32_t partition, const struct frame *frame)
 {
-    deliveries_on_event(gateway->deliveries, partition, &frame->event_delivery);
+    struct frame_event_delivery event = frame->event_delivery;
+
+    event.from = event_from_read(event.chat, event.from);
+    deliveries_on_event(gateway->deliveries, partition, &event);
 }
 
 static void on_message_status(struct gateway *gateway, uint32_t partition,

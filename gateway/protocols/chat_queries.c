@@ -403,6 +403,7 @@ static void append_event(struct buffer *out, const struct session *session,
                          const struct bus_reply *entry)
 {
     const struct bus_reply *fields = bus_reply_at(entry, 1);
+    struct slice chat = event_text(fields, "chat");
     int opcode = 0;
 
     chat_encode_event(out,
@@ -411,8 +412,8 @@ static void append_event(struct buffer *out, const struct session *session,
                           .at_ms = event_number(fields, "at"),
                           .kind = event_number(fields, "kind"),
                           .user = session->user,
-                          .chat = event_text(fields, "chat"),
-                          .from = event_text(fields, "from"),
+                          .chat = chat,
+                          .from = event_from_read(chat, event_text(fields, "from")),
                           .message = event_number(fields, "message"),
                           .id = event_text(fields, "id"),
                           .protocol = event_number(fields, "protocol"),

@@ -13,7 +13,7 @@ import re
 import time
 
 from frames import Unreadable, read_frames
-from records import fields_of, items
+from records import events, fields_of, items
 from resp import Redis
 
 INDEX_BITS = 20
@@ -523,7 +523,7 @@ def logs_agree(snapshot):
     for p in snapshot.all():
         for user, entries in p.keys["events"].items():
             newest = {}
-            for id, event in items(entries):
+            for id, event in events(entries):
                 if event[b"kind"] != EVENT_NEW:
                     continue
                 name, message = _conversation_of(user, event[b"chat"]), int(event[b"message"])

@@ -10,6 +10,12 @@ def fields_of(entry):
     return items([(entry[0], (b"1", entry[1][1]))])[0][1]
 
 
+def events(entries):
+    """items() of a user's events: `from` is left out where it is `chat` (common/frame.h)."""
+    return [(number, {**fields, b"from": fields.get(b"from") or fields.get(b"chat")})
+            for number, fields in items(entries)]
+
+
 def items(entries):
     """(number, {field: value}) of each item of these entries of a stream, all of them bytes."""
     found = []

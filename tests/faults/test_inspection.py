@@ -57,7 +57,7 @@ def post(message):
 
 
 def event(id, message, kind=b"1"):
-    return [b"%d-0" % id, [b"%d" % id, b"kind 1:%s chat 3:ann from 3:ann message 1:%d id 2:a%d\n"
+    return [b"%d-0" % id, [b"%d" % id, b"kind 1:%s chat 3:ann message 1:%d id 2:a%d\n"
                            % (kind, message, message)]]
 
 

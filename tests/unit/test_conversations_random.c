@@ -707,7 +707,8 @@ static void check_chat(struct sim *sim, unsigned user, int to,
 
     for (size_t i = 0; i < event_count; i++) {
         uint64_t kind = field_u64(&events[i], "kind"), message = field_u64(&events[i], "message");
-        unsigned from = user_of(sim, model_entry_field(&events[i], "from"));
+        unsigned from = user_of(sim, event_from_read(model_entry_field(&events[i], "chat"),
+                                                     model_entry_field(&events[i], "from")));
 
         if (!slice_equal(model_entry_field(&events[i], "chat"), chat_of(to)))
             continue;

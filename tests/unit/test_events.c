@@ -113,7 +113,7 @@ static void events_are_logged_from_the_first_follow_on(void **state)
     assert_int_equal(entries[1].number.epoch, 2);
     assert_true(slice_is(model_entry_field(&entries[0], "kind"), "1"));
     assert_true(slice_is(model_entry_field(&entries[0], "chat"), "alice"));
-    assert_true(slice_is(model_entry_field(&entries[0], "from"), "alice"));
+    assert_true(slice_is(model_entry_field(&entries[0], "from"), "")); /* as chat */
     assert_true(slice_is(model_entry_field(&entries[0], "message"), "2"));
     assert_true(slice_is(model_entry_field(&entries[0], "at"), "1700000000010"));
     assert_true(slice_is(model_entry_field(&entries[1], "from"), "bob"));
@@ -133,7 +133,7 @@ static void a_follower_hears_what_happens(void **state)
     turn();
     expect(G1,
            "EVENT_DELIVERY connections=[2,1] number=* event=1 at_ms=1700000000000 kind=1 "
-           "user=\"bob\" chat=\"alice\" from=\"alice\" message=1 id=\"a1\" protocol=2 content=0 "
+           "user=\"bob\" chat=\"alice\" from=\"\" message=1 id=\"a1\" protocol=2 content=0 "
            "body=(2 bytes) *",
            NULL);
     expect(G2,
@@ -146,11 +146,9 @@ static void a_follower_hears_what_happens(void **state)
     SAY(G2, CONVERSATION_CHANGE, conversation_change, .connection = 1, .from = T("alice"),
         .chat = T("bob"), .message = 1, .change = CONVERSATION_EDIT, .body = T("hello"));
     turn();
-    expect(
-        G1,
-        "EVENT_DELIVERY * event=2 * kind=2 * chat=\"alice\" from=\"alice\" message=1 id=\"a1\" *",
-        NULL);
-    expect(G2, "EVENT_DELIVERY * event=2 * kind=5 * chat=\"bob\" from=\"bob\" message=1 id=\"\" *",
+    expect(G1, "EVENT_DELIVERY * event=2 * kind=2 * chat=\"alice\" from=\"\" message=1 id=\"a1\" *",
+           NULL);
+    expect(G2, "EVENT_DELIVERY * event=2 * kind=5 * chat=\"bob\" from=\"\" message=1 id=\"\" *",
            "EVENT_DELIVERY * event=3 * kind=2 * chat=\"bob\" *", NULL);
 }
 
@@ -473,7 +471,7 @@ static void direct_messages_become_events(void **state)
     turn();
     expect(G3, "DIRECT_REPLY * id=\"d1\" to=\"bob\" status=0 delivered=[162,2,161,1]", NULL);
     expect(G1,
-           "EVENT_DELIVERY connections=[1] * event=1 * chat=\"alice\" from=\"alice\" message=1 "
+           "EVENT_DELIVERY connections=[1] * event=1 * chat=\"alice\" from=\"\" message=1 "
            "id=\"d1\" protocol=3 *",
            NULL);
     expect(G2,
@@ -531,7 +529,7 @@ static void without_a_user_it_comes_from_the_server(void **state)
     follower(G1, 1, "bob");
     direct(G3, "", "bob", "n1");
     turn();
-    expect(G1, "EVENT_DELIVERY * chat=\"SERVER\" from=\"SERVER\" *", NULL);
+    expect(G1, "EVENT_DELIVERY * chat=\"SERVER\" from=\"\" *", NULL);
 }
 
 /* ---- a first follow, with a mailbox ---- */
@@ -552,7 +550,7 @@ static void a_first_follow_empties_the_mailbox(void **state)
     follow(G1, 1, "bob", 0);
     turn();
     expect(G1, "EVENTS_FOLLOWED * newest=0 count=0 oldest=1 resync=0",
-           "EVENT_DELIVERY * event=1 * chat=\"dave\" from=\"dave\" message=1 id=\"c1\" *",
+           "EVENT_DELIVERY * event=1 * chat=\"dave\" from=\"\" message=1 id=\"c1\" *",
            "EVENT_DELIVERY * event=2 * chat=\"alice\" * message=1 id=\"d1\" *",
            "EVENT_DELIVERY * event=3 * chat=\"carol\" * message=1 id=\"d2\" *",
            "EVENT_DELIVERY * event=4 * chat=\"alice\" * message=2 id=\"d3\" *", NULL);
