@@ -62,9 +62,14 @@ struct conversation *conversation_get(struct engine *engine, struct slice user, 
 
 struct participant *conversation_member(const struct conversation *conversation, struct slice user)
 {
-    struct participant *member;
+    struct participant *member = conversation->members;
 
-    HASH_FIND(hh, conversation->members, user.data, user.length, member);
+    /* Of two, looking at both is quicker than a hash. */
+    if (conversation->group)
+        HASH_FIND(hh, conversation->members, user.data, user.length, member);
+    else
+        while (member != NULL && !slice_equal(participant_slice(member), user))
+            member = member->hh.next;
     return member;
 }
 

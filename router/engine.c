@@ -385,58 +385,60 @@ static void on_group_change(struct engine *engine, struct gateway *gateway,
 #define NAME(field) offsetof(struct frame, field)
 
 struct frame_handler {
-    enum frame_type type;
     void (*handle)(struct engine *, struct gateway *, const struct frame *);
     size_t names[NAMES_MAX]; /* 0: no more */
 };
 
-/* GATEWAY_ANNOUNCE is not here: it opens an entry of its own kind (engine_apply). */
+/* By type. GATEWAY_ANNOUNCE is not here: it opens an entry of its own kind (engine_apply). */
 static const struct frame_handler frame_handlers[] = {
-    {FRAME_ANNOUNCED_CONNECTION, on_announced_connection, {NAME(announced_connection.user)}},
-    {FRAME_GATEWAY_HEARTBEAT, on_heartbeat, {0}},
-    {FRAME_GATEWAY_LEAVE, on_leave, {0}},
-    {FRAME_USER_CONNECT, on_user_connect, {NAME(user_connect.user)}},
-    {FRAME_CONNECTION_CLOSED, on_connection_closed, {0}},
-    {FRAME_CONNECTION_VISIBLE, on_connection_visible, {0}},
-    {FRAME_NAME_CLAIM, on_name_claim, {NAME(name_claim.user)}},
-    {FRAME_USER_DISCONNECT, on_user_disconnect, {0}},
-    {FRAME_OUTPUT_WRITTEN, on_output_written, {0}},
-    {FRAME_MESSAGE_ACK, on_message_ack, {NAME(message_ack.user)}},
-    {FRAME_MESSAGE_READ, on_message_read, {NAME(message_read.user)}},
-    {FRAME_TOPIC_COUNT, on_topic_count, {NAME(topic_count.topic)}},
-    {FRAME_PATTERNS_COUNT, on_patterns_count, {NAME(patterns_count.patterns)}},
-    {FRAME_SUBSCRIPTION_SYNC, on_subscription_sync, {0}},
-    {FRAME_PRESENCE_WATCH, on_presence_watch, {NAME(presence_watch.user)}},
-    {FRAME_MEMBER_COUNT, on_member_count, {NAME(member_count.topic), NAME(member_count.user)}},
-    {FRAME_MEMBERS_ASK, on_members_ask, {NAME(members_ask.topic)}},
-    {FRAME_TOPIC_MARK_ASK, on_topic_mark_ask, {NAME(topic_mark_ask.topic)}},
-    {FRAME_TOPIC_PUBLISH, on_topic_publish, {NAME(topic_publish.topic)}},
-    {FRAME_DIRECT_MESSAGE, on_direct_message, {NAME(direct_message.to)}},
-    {FRAME_PRESENCE_SET, on_presence_set, {0}},
-    {FRAME_EVENTS_FOLLOW, on_events_follow, {NAME(events_follow.user)}},
-    {FRAME_SIGNAL_SEND, on_signal_send, {NAME(signal_send.to)}},
-    {FRAME_MESSAGE_SENT, on_message_sent, {NAME(message_sent.user)}},
-    {FRAME_CONVERSATION_POST,
-     on_conversation_post,
-     {NAME(conversation_post.from), NAME(conversation_post.chat)}},
-    {FRAME_CONVERSATION_CHANGE,
-     on_conversation_change,
-     {NAME(conversation_change.from), NAME(conversation_change.chat)}},
-    {FRAME_CONVERSATION_MARK,
-     on_conversation_mark,
-     {NAME(conversation_mark.from), NAME(conversation_mark.chat)}},
-    {FRAME_CONVERSATION_SIGNAL,
-     on_conversation_signal,
-     {NAME(conversation_signal.from), NAME(conversation_signal.chat)}},
-    {FRAME_GROUP_CHANGE, on_group_change, {NAME(group_change.from), NAME(group_change.chat)}},
+    [FRAME_ANNOUNCED_CONNECTION] = {on_announced_connection, {NAME(announced_connection.user)}},
+    [FRAME_GATEWAY_HEARTBEAT] = {on_heartbeat, {0}},
+    [FRAME_GATEWAY_LEAVE] = {on_leave, {0}},
+    [FRAME_USER_CONNECT] = {on_user_connect, {NAME(user_connect.user)}},
+    [FRAME_CONNECTION_CLOSED] = {on_connection_closed, {0}},
+    [FRAME_CONNECTION_VISIBLE] = {on_connection_visible, {0}},
+    [FRAME_NAME_CLAIM] = {on_name_claim, {NAME(name_claim.user)}},
+    [FRAME_USER_DISCONNECT] = {on_user_disconnect, {0}},
+    [FRAME_OUTPUT_WRITTEN] = {on_output_written, {0}},
+    [FRAME_MESSAGE_ACK] = {on_message_ack, {NAME(message_ack.user)}},
+    [FRAME_MESSAGE_READ] = {on_message_read, {NAME(message_read.user)}},
+    [FRAME_TOPIC_COUNT] = {on_topic_count, {NAME(topic_count.topic)}},
+    [FRAME_PATTERNS_COUNT] = {on_patterns_count, {NAME(patterns_count.patterns)}},
+    [FRAME_SUBSCRIPTION_SYNC] = {on_subscription_sync, {0}},
+    [FRAME_PRESENCE_WATCH] = {on_presence_watch, {NAME(presence_watch.user)}},
+    [FRAME_MEMBER_COUNT] = {on_member_count, {NAME(member_count.topic), NAME(member_count.user)}},
+    [FRAME_MEMBERS_ASK] = {on_members_ask, {NAME(members_ask.topic)}},
+    [FRAME_TOPIC_MARK_ASK] = {on_topic_mark_ask, {NAME(topic_mark_ask.topic)}},
+    [FRAME_TOPIC_PUBLISH] = {on_topic_publish, {NAME(topic_publish.topic)}},
+    [FRAME_DIRECT_MESSAGE] = {on_direct_message, {NAME(direct_message.to)}},
+    [FRAME_PRESENCE_SET] = {on_presence_set, {0}},
+    [FRAME_EVENTS_FOLLOW] = {on_events_follow, {NAME(events_follow.user)}},
+    [FRAME_SIGNAL_SEND] = {on_signal_send, {NAME(signal_send.to)}},
+    [FRAME_MESSAGE_SENT] = {on_message_sent, {NAME(message_sent.user)}},
+    [FRAME_CONVERSATION_POST] = {on_conversation_post,
+                                 {NAME(conversation_post.from), NAME(conversation_post.chat)}},
+    [FRAME_CONVERSATION_CHANGE] = {on_conversation_change,
+                                   {NAME(conversation_change.from),
+                                    NAME(conversation_change.chat)}},
+    [FRAME_CONVERSATION_MARK] = {on_conversation_mark,
+                                 {NAME(conversation_mark.from), NAME(conversation_mark.chat)}},
+    [FRAME_CONVERSATION_SIGNAL] = {on_conversation_signal,
+                                   {NAME(conversation_signal.from),
+                                    NAME(conversation_signal.chat)}},
+    [FRAME_GROUP_CHANGE] = {on_group_change, {NAME(group_change.from), NAME(group_change.chat)}},
 };
+
+/* NULL if it has none. */
+static const struct frame_handler *handler_of(enum frame_type type)
+{
+    bool listed = (size_t)type < sizeof(frame_handlers) / sizeof(frame_handlers[0]);
+
+    return listed && frame_handlers[type].handle ? &frame_handlers[type] : NULL;
+}
 
 bool engine_handles(enum frame_type type)
 {
-    for (size_t i = 0; i < sizeof(frame_handlers) / sizeof(frame_handlers[0]); i++)
-        if (frame_handlers[i].type == type)
-            return true;
-    return type == FRAME_GATEWAY_ANNOUNCE || forward_handles(type);
+    return handler_of(type) != NULL || type == FRAME_GATEWAY_ANNOUNCE || forward_handles(type);
 }
 
 /* Gateways let no others through; lists have a name on each line. */
@@ -462,16 +464,13 @@ static bool has_names(const struct frame_handler *handler, const struct frame *f
 
 static int dispatch(struct engine *engine, struct gateway *gateway, const struct frame *frame)
 {
-    for (size_t i = 0; i < sizeof(frame_handlers) / sizeof(frame_handlers[0]); i++) {
-        if (frame_handlers[i].type != frame->type)
-            continue;
-        if (!has_names(&frame_handlers[i], frame))
-            return -EBADMSG;
-        engine->counters.frames++;
-        frame_handlers[i].handle(engine, gateway, frame);
-        return 0;
-    }
-    return -EBADMSG;
+    const struct frame_handler *handler = handler_of(frame->type);
+
+    if (handler == NULL || !has_names(handler, frame))
+        return -EBADMSG;
+    engine->counters.frames++;
+    handler->handle(engine, gateway, frame);
+    return 0;
 }
 
 /* A frame may end its gateway's life here (GATEWAY_LEAVE): then what follows has nobody to come

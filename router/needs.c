@@ -1,5 +1,5 @@
 /*
- * What must be fetched before frames can be applied: one row for each type of frame that needs
+ * What must be fetched before frames can be applied: one entry for each type of frame that needs
  * something (engine.h, engine_missing).
  */
 #include "router/conversation.h"
@@ -157,26 +157,24 @@ static void of_forwarded_signal(struct needs *needs, const struct frame *frame)
     need_users(needs, frame->signal_forwarded.users);
 }
 
-static const struct {
-    enum frame_type type;
-    void (*list)(struct needs *, const struct frame *);
-} rows[] = {
-    {FRAME_DIRECT_MESSAGE, of_direct_message},
-    {FRAME_USER_CONNECT, of_user_connect},
-    {FRAME_ANNOUNCED_CONNECTION, of_announced_connection},
-    {FRAME_PRESENCE_WATCH, of_presence_watch},
-    {FRAME_MESSAGE_ACK, of_message_ack},
-    {FRAME_MESSAGE_READ, of_message_read},
-    {FRAME_CONVERSATION_POST, of_post},
-    {FRAME_CONVERSATION_CHANGE, of_change},
-    {FRAME_CONVERSATION_MARK, of_mark},
-    {FRAME_CONVERSATION_SIGNAL, of_signal},
-    {FRAME_GROUP_CHANGE, of_group},
-    {FRAME_POST_FORWARDED, of_forwarded_post},
-    {FRAME_CONVERSATION_EVENT, of_event},
-    {FRAME_SIGNAL_FORWARDED, of_forwarded_signal},
+/* By type. */
+static void (*const lists[])(struct needs *, const struct frame *) = {
+    [FRAME_DIRECT_MESSAGE] = of_direct_message,
+    [FRAME_USER_CONNECT] = of_user_connect,
+    [FRAME_ANNOUNCED_CONNECTION] = of_announced_connection,
+    [FRAME_PRESENCE_WATCH] = of_presence_watch,
+    [FRAME_MESSAGE_ACK] = of_message_ack,
+    [FRAME_MESSAGE_READ] = of_message_read,
+    [FRAME_CONVERSATION_POST] = of_post,
+    [FRAME_CONVERSATION_CHANGE] = of_change,
+    [FRAME_CONVERSATION_MARK] = of_mark,
+    [FRAME_CONVERSATION_SIGNAL] = of_signal,
+    [FRAME_GROUP_CHANGE] = of_group,
+    [FRAME_POST_FORWARDED] = of_forwarded_post,
+    [FRAME_CONVERSATION_EVENT] = of_event,
+    [FRAME_SIGNAL_FORWARDED] = of_forwarded_signal,
 };
-#define ROWS (sizeof(rows) / sizeof(rows[0]))
+#define LISTS (sizeof(lists) / sizeof(lists[0]))
 
 size_t engine_missing(struct engine *engine, struct slice frames,
                       void (*visit)(void *arg, const struct engine_need *), void *arg)
@@ -186,9 +184,8 @@ size_t engine_missing(struct engine *engine, struct slice frames,
 
     frame_reader_start(engine->scanner, frames);
     while (frame_reader_next(engine->scanner, &frame) == 1)
-        for (size_t i = 0; i < ROWS; i++)
-            if (rows[i].type == frame.type)
-                rows[i].list(&needs, &frame);
+        if ((size_t)frame.type < LISTS && lists[frame.type] != NULL)
+            lists[frame.type](&needs, &frame);
     return needs.missing;
 }
 
