@@ -85,8 +85,8 @@ static uint64_t post_hash(const struct frame_conversation_post *post)
     return recent_hash_add(hash, post->metadata);
 }
 
-static void keep_answer(struct engine *engine, const struct frame_conversation_post *request,
-                        uint64_t hash, uint64_t message)
+static void keep_answer(struct engine *engine, const struct recent_request *asked, uint64_t hash,
+                        uint64_t message)
 {
     struct recent_answer kept = {
         .content_hash = hash,
@@ -95,20 +95,24 @@ static void keep_answer(struct engine *engine, const struct frame_conversation_p
         .recipients = message,
     };
 
-    if (request->retry)
-        recent_keep(engine, request->from, request->id, &kept);
+    recent_keep(engine, asked, &kept);
 }
 
 void conversation_on_post(struct engine *engine, struct gateway *gateway,
                           const struct frame_conversation_post *request)
 {
-    uint64_t hash = request->retry ? post_hash(request) : 0, message = 0;
-    const struct recent_answer *answer =
-        request->retry ? recent_find(engine, request->from, request->id, hash) : NULL;
+    const struct recent_answer *answer = NULL;
     struct conversation *conversation;
     enum conversation_status status;
+    struct recent_request asked;
     struct participant *author;
+    uint64_t hash = 0, message = 0;
 
+    if (request->retry) {
+        asked = recent_request(engine, request->from, request->id);
+        hash = post_hash(request);
+        answer = recent_find(engine, &asked, hash);
+    }
     if (answer != NULL && answer->kind == RECENT_CONVERSATION) {
         engine->counters.retries_answered++;
         conversation_reply(gateway, request->connection, request->request, request->chat,
@@ -128,7 +132,8 @@ void conversation_on_post(struct engine *engine, struct gateway *gateway,
                            .body = request->body,
                            .metadata = request->metadata,
                        });
-        keep_answer(engine, request, hash, message);
+        if (request->retry)
+            keep_answer(engine, &asked, hash, message);
     }
     conversation_reply(gateway, request->connection, request->request, request->chat, request->id,
                        status, message);

@@ -272,12 +272,11 @@ static bool accept_direct(struct engine *engine, struct user *user,
 
 /* What was refused was not applied: it may be tried again. Nor was what is there already: the
  * memory is of the one that was. */
-static bool is_to_be_kept(const struct engine *engine, const struct frame_direct_message *direct,
+static bool is_to_be_kept(const struct engine *engine, const struct recent_request *request,
                           const struct frame_direct_reply *reply, bool taken)
 {
-    return direct->retry && reply->status != DIRECT_MAILBOX_FULL &&
-           reply->status != DIRECT_DISCARDED &&
-           (taken || !recent_knows(engine, direct->from, direct->id));
+    return reply->status != DIRECT_MAILBOX_FULL && reply->status != DIRECT_DISCARDED &&
+           (taken || !recent_knows(engine, request));
 }
 
 static void on_direct_message(struct engine *engine, struct gateway *gateway,
@@ -291,11 +290,16 @@ static void on_direct_message(struct engine *engine, struct gateway *gateway,
                          .id = direct->id,
                          .to = direct->to},
     };
-    uint64_t hash = direct->retry ? direct_hash(direct) : 0;
-    const struct recent_answer *answer =
-        direct->retry ? recent_find(engine, direct->from, direct->id, hash) : NULL;
+    const struct recent_answer *answer = NULL;
+    struct recent_request request;
+    uint64_t hash = 0;
     bool taken;
 
+    if (direct->retry) {
+        request = recent_request(engine, direct->from, direct->id);
+        hash = direct_hash(direct);
+        answer = recent_find(engine, &request, hash);
+    }
     if (answer != NULL && answer->kind == RECENT_DIRECT) {
         engine->counters.retries_answered++;
         reply.direct_reply.status = answer->status;
@@ -307,7 +311,7 @@ static void on_direct_message(struct engine *engine, struct gateway *gateway,
     engine->counters.direct_messages++;
     taken = accept_direct(engine, user_get(engine, direct->to), direct, &reply.direct_reply);
     gateway_say(gateway, &reply);
-    if (is_to_be_kept(engine, direct, &reply.direct_reply, taken)) {
+    if (direct->retry && is_to_be_kept(engine, &request, &reply.direct_reply, taken)) {
         struct recent_answer kept = {
             .content_hash = hash,
             .kind = RECENT_DIRECT,
@@ -316,7 +320,7 @@ static void on_direct_message(struct engine *engine, struct gateway *gateway,
             .delivered_count = reply.direct_reply.delivered.count,
         };
 
-        recent_keep(engine, direct->from, direct->id, &kept);
+        recent_keep(engine, &request, &kept);
     }
 }
 

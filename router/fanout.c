@@ -334,17 +334,19 @@ static uint64_t recipients_of(struct engine *engine, struct gateway *gateway,
 {
     const struct recent_answer *answer;
     struct recent_answer kept = {.kind = RECENT_PUBLISH};
+    struct recent_request request;
 
     if (!publish->retry)
         return publish_message(engine, gateway, publish);
+    request = recent_request(engine, publish->from, publish->id);
     kept.content_hash = publish_hash(publish);
-    answer = recent_find(engine, publish->from, publish->id, kept.content_hash);
+    answer = recent_find(engine, &request, kept.content_hash);
     if (answer != NULL && answer->kind == RECENT_PUBLISH) {
         engine->counters.retries_answered++;
         return answer->recipients;
     }
     kept.recipients = publish_message(engine, gateway, publish);
-    recent_keep(engine, publish->from, publish->id, &kept);
+    recent_keep(engine, &request, &kept);
     return kept.recipients;
 }
 

@@ -230,29 +230,41 @@ void recent_destroy(struct recent **recent)
 
 /* ---- finding and keeping ---- */
 
-static uint64_t user_hash(struct slice user)
+static struct recent_request request_of(struct slice user, struct slice id)
 {
-    return recent_hash_add(recent_hash_begin(), user);
+    uint64_t owner = recent_hash_add(recent_hash_begin(), user);
+
+    return (struct recent_request){
+        .user = user, .id = id, .owner = owner, .key = recent_hash_add(owner, id)};
 }
 
-static const struct item *known(const struct engine *engine, struct slice user, struct slice id)
+struct recent_request recent_request(const struct engine *engine, struct slice user,
+                                     struct slice id)
+{
+    struct recent_request request = request_of(user, id);
+
+    __builtin_prefetch(&engine->recent->index[home_of(engine->recent, request.key)]);
+    return request;
+}
+
+static const struct item *known(const struct engine *engine, const struct recent_request *request)
 {
     const struct recent *recent = engine->recent;
-    uint64_t place = recent->index[slot_of(recent, recent_hash_add(user_hash(user), id))].place;
+    uint64_t place = recent->index[slot_of(recent, request->key)].place;
     const struct item *item = place ? item_at(recent, place) : NULL;
 
     return item && item->at_ms + RECENT_MS >= engine->now_ms ? item : NULL;
 }
 
-bool recent_knows(const struct engine *engine, struct slice user, struct slice id)
+bool recent_knows(const struct engine *engine, const struct recent_request *request)
 {
-    return known(engine, user, id) != NULL;
+    return known(engine, request) != NULL;
 }
 
-const struct recent_answer *recent_find(struct engine *engine, struct slice user, struct slice id,
+const struct recent_answer *recent_find(struct engine *engine, const struct recent_request *request,
                                         uint64_t content_hash)
 {
-    const struct item *item = known(engine, user, id);
+    const struct item *item = known(engine, request);
 
     if (item == NULL || item->content_hash != content_hash)
         return NULL;
@@ -296,11 +308,10 @@ static void keep_list(struct item *item, const struct recent_answer *answer)
         memcpy(has_long_list(item) ? item->long_list : item->short_list, answer->delivered, bytes);
 }
 
-static void insert(struct recent *recent, struct slice user, struct slice id, uint64_t at_ms,
+static void insert(struct recent *recent, const struct recent_request *request, uint64_t at_ms,
                    const struct recent_answer *answer)
 {
-    uint64_t owner = user_hash(user), key = recent_hash_add(owner, id);
-    uint64_t same = recent->index[slot_of(recent, key)].place;
+    uint64_t same = recent->index[slot_of(recent, request->key)].place;
     struct item *item;
 
     if (same != 0)
@@ -310,30 +321,30 @@ static void insert(struct recent *recent, struct slice user, struct slice id, ui
         grow(recent);
     item = item_at(recent, recent->next);
     *item = (struct item){
-        .key = key,
+        .key = request->key,
         .content_hash = answer->content_hash,
         .recipients = answer->recipients,
         .kind = (uint8_t)answer->kind,
         .status = (uint8_t)answer->status,
         .at_ms = at_ms,
-        .owner = owner,
+        .owner = request->owner,
     };
     keep_list(item, answer);
-    index_add(recent, key, recent->next);
+    index_add(recent, request->key, recent->next);
     recent->count++;
     recent->bytes += item_bytes(item);
     owner_append(recent, item->owner, recent->next++);
 }
 
-void recent_keep(struct engine *engine, struct slice user, struct slice id,
+void recent_keep(struct engine *engine, const struct recent_request *request,
                  const struct recent_answer *answer)
 {
-    insert(engine->recent, user, id, engine->now_ms, answer);
+    insert(engine->recent, request, engine->now_ms, answer);
     frame_encode(&engine->recent->answers,
                  &(struct frame){.type = FRAME_RECENT_ANSWER,
                                  .recent_answer = {
-                                     .user = user,
-                                     .id = id,
+                                     .user = request->user,
+                                     .id = request->id,
                                      .content_hash = answer->content_hash,
                                      .kind = answer->kind,
                                      .status = answer->status,
@@ -343,25 +354,30 @@ void recent_keep(struct engine *engine, struct slice user, struct slice id,
                                  }});
 }
 
+static void load_answer(struct recent *recent, uint64_t at_ms,
+                        const struct frame_recent_answer *kept)
+{
+    const struct recent_request request = request_of(kept->user, kept->id);
+    const struct recent_answer answer = {
+        .content_hash = kept->content_hash,
+        .kind = kept->kind,
+        .status = kept->status,
+        .recipients = kept->recipients,
+        .delivered = kept->delivered.values,
+        .delivered_count = kept->delivered.count,
+    };
+
+    insert(recent, &request, at_ms, &answer);
+}
+
 void recent_load(struct engine *engine, uint64_t at_ms, struct slice frames)
 {
     struct frame frame;
 
     frame_reader_start(engine->scanner, frames);
-    while (frame_reader_next(engine->scanner, &frame) == 1) {
-        const struct frame_recent_answer *kept = &frame.recent_answer;
-        struct recent_answer answer = {
-            .content_hash = kept->content_hash,
-            .kind = kept->kind,
-            .status = kept->status,
-            .recipients = kept->recipients,
-            .delivered = kept->delivered.values,
-            .delivered_count = kept->delivered.count,
-        };
-
+    while (frame_reader_next(engine->scanner, &frame) == 1)
         if (frame.type == FRAME_RECENT_ANSWER)
-            insert(engine->recent, kept->user, kept->id, at_ms, &answer);
-    }
+            load_answer(engine->recent, at_ms, &frame.recent_answer);
 }
 
 void recent_finish(struct engine *engine)

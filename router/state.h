@@ -582,13 +582,20 @@ struct recent_answer {
     const uint64_t *delivered;
     size_t delivered_count;
 };
-/* Whether this id had an answer within the last two minutes, with whatever content. */
-bool recent_knows(const struct engine *, struct slice user, struct slice id);
-/* The answer given to this id with this content within the last two minutes; NULL if none. Valid
-   until the next call. */
-const struct recent_answer *recent_find(struct engine *, struct slice user, struct slice id,
+struct recent_request {
+    struct slice user, id;
+    uint64_t owner, key; /* hashes: of the user, of both */
+};
+/* A request with an id of its client's own. What the others look at is fetched from memory
+   meanwhile: to be called before the content is hashed. */
+struct recent_request recent_request(const struct engine *, struct slice user, struct slice id);
+/* Whether it had an answer within the last two minutes, with whatever content. */
+bool recent_knows(const struct engine *, const struct recent_request *);
+/* The answer given to it with this content within the last two minutes; NULL if none. Valid until
+   the next call. */
+const struct recent_answer *recent_find(struct engine *, const struct recent_request *,
                                         uint64_t content_hash);
-void recent_keep(struct engine *, struct slice user, struct slice id, const struct recent_answer *);
+void recent_keep(struct engine *, const struct recent_request *, const struct recent_answer *);
 /* Loading. */
 void recent_load(struct engine *, uint64_t at_ms, struct slice frames);
 /* Writes this commit's answers. */
