@@ -6,6 +6,7 @@
 #include "common/xalloc.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,10 @@ static struct bus_script commit_script = {.name = "commit", .text = commit_lua};
 struct committer {
     struct committer_options options;
     struct bus *bus;
+    char name[96];
     uint64_t commit;   /* in flight; 0: none */
+    bool up;           /* it was connected */
+    bool told;         /* that it cannot connect */
     bool watched;      /* Redis watches the state for this connection */
     bool full;         /* it refused the commit because it is at its maxmemory */
     bool ended;        /* on_end was called */
@@ -98,27 +102,37 @@ static void watch(struct committer *committer)
 
 /* ---- what Redis says to a commit ---- */
 
+static bool skip_word(struct slice *text, const char *word)
+{
+    size_t length = strlen(word);
+
+    if (text->length < length || memcmp(text->data, word, length) != 0)
+        return false;
+    *text = slice_of(text->data + length, text->length - length);
+    return true;
+}
+
+/* Redis may come to its maxmemory, or become a replica, between the last effect and EXEC: then that
+ * says what an effect would have been told. */
 static void on_refused(struct committer *committer, const struct bus_reply *reply)
 {
-    static const char oom[] = "OOM";
-    struct slice problem = bus_reply_text(reply);
+    struct slice problem = bus_reply_text(reply), cause = problem;
+    bool at_exec = skip_word(&cause, "EXECABORT Transaction discarded because of: ");
 
-    committer->full =
-        problem.length >= sizeof(oom) - 1 && memcmp(problem.data, oom, sizeof(oom) - 1) == 0;
-    if (committer->full || bus_reply_not_run(reply))
+    committer->full = skip_word(&cause, "OOM");
+    if (committer->full || bus_reply_not_run(reply) || (at_exec && skip_word(&cause, "READONLY")))
         return;
     log_warn("commit: %.*s", (int)problem.length, problem.data);
     end(committer, COMMITTER_REFUSED, "its commit was refused");
 }
 
-static void on_failed(struct committer *committer, size_t place, struct slice problem)
+/* The effect at the place, which is behind those before; of as many as a commit has. */
+static void on_failed(struct committer *committer, struct command_reader *effects, size_t *at,
+                      size_t place, struct slice problem)
 {
-    struct command_reader effect = {.rest = effects_commands(committer->options.effects)};
-
-    for (size_t i = 0; i <= place; i++)
-        command_next(&effect);
-    committer->options.on_failed(committer->options.arg, effect.words, problem);
-    command_reader_finish(&effect);
+    for (; *at <= place; ++*at)
+        command_next(effects);
+    committer->options.on_failed(committer->options.arg, effects->words, problem);
 }
 
 static void end_failed(struct committer *committer, size_t failed)
@@ -131,7 +145,8 @@ static void end_failed(struct committer *committer, size_t failed)
 static void on_executed(void *arg, const struct bus_reply *reply)
 {
     struct committer *committer = arg;
-    size_t failed = 0;
+    struct command_reader effects = {0};
+    size_t failed = 0, at = 0;
 
     if (reply == NULL || committer->ended)
         return;
@@ -139,12 +154,14 @@ static void on_executed(void *arg, const struct bus_reply *reply)
         on_refused(committer, reply);
         return;
     }
+    effects.rest = effects_commands(committer->options.effects);
     for (size_t i = 0; i < bus_reply_count(reply); i++) {
         if (bus_reply_kind(bus_reply_at(reply, i)) != BUS_ERROR)
             continue;
-        on_failed(committer, i, bus_reply_text(bus_reply_at(reply, i)));
+        on_failed(committer, &effects, &at, i, bus_reply_text(bus_reply_at(reply, i)));
         failed++;
     }
+    command_reader_finish(&effects);
     end_failed(committer, failed);
 }
 
@@ -164,7 +181,8 @@ static void transact(struct committer *committer)
 static void on_ran_full(void *arg, const struct bus_reply *reply)
 {
     struct committer *committer = arg;
-    size_t failed = bus_reply_count(reply) / 2;
+    struct command_reader effects = {0};
+    size_t failed = bus_reply_count(reply) / 2, at = 0;
 
     if (reply == NULL || committer->ended)
         return;
@@ -172,9 +190,11 @@ static void on_ran_full(void *arg, const struct bus_reply *reply)
         on_refused(committer, reply);
         return;
     }
+    effects.rest = effects_commands(committer->options.effects);
     for (size_t i = 0; i < failed; i++)
-        on_failed(committer, (size_t)bus_reply_integer(bus_reply_at(reply, 2 * i)),
+        on_failed(committer, &effects, &at, (size_t)bus_reply_integer(bus_reply_at(reply, 2 * i)),
                   bus_reply_text(bus_reply_at(reply, 2 * i + 1)));
+    command_reader_finish(&effects);
     end_failed(committer, failed);
 }
 
@@ -205,6 +225,7 @@ static size_t list_words(struct slice commands, char (*digits)[DIGITS_MAX], stru
     return argc;
 }
 
+/* It writes the state, which is under WATCH: that would keep the next transaction from running. */
 static void send_full(struct committer *committer)
 {
     const struct effects *effects = committer->options.effects;
@@ -219,7 +240,8 @@ static void send_full(struct committer *committer)
     argv[1] = digits_slice(committer->options.epoch, epoch);
     argv[2] = digits_slice(committer->commit - 1, before);
     argc = 3 + list_words(commands, digits, argv + 3);
-    if (bus_eval(committer->bus, &commit_script, on_ran_full, committer, 1, argc, argv) == 0)
+    if (bus_eval(committer->bus, &commit_script, on_ran_full, committer, 1, argc, argv) == 0 &&
+        bus_command_text(committer->bus, NULL, NULL, "UNWATCH", NULL) == 0)
         watch(committer);
     free(argv);
     free(digits);
@@ -227,14 +249,48 @@ static void send_full(struct committer *committer)
 
 /* ---- the whole ---- */
 
-static void on_up(void *arg)
+static void on_tried(void *arg, const struct bus_reply *reply)
 {
-    watch(arg);
+    struct committer *committer = arg;
+
+    if (bus_reply_kind(reply) == BUS_ERROR && !committer->ended)
+        end(committer, COMMITTER_REFUSED, "Redis refuses transactions");
 }
 
+/* Where MULTI is refused, the effects behind it would run all the same, each by itself: so none is
+ * sent before a transaction that changes nothing has run. */
+static void try_transaction(struct committer *committer)
+{
+    struct buffer command = {0};
+
+    command_begin(&command, 2);
+    command_word(&command, slice_text("EXISTS"));
+    command_word(&command, effects_key_text(committer->options.effects, EFFECT_KEY_STATE));
+    if (bus_transaction(committer->bus, on_tried, committer, buffer_slice(&command), 1) == 0)
+        watch(committer);
+    buffer_finish(&command);
+}
+
+static void on_up(void *arg)
+{
+    struct committer *committer = arg;
+
+    committer->up = true;
+    try_transaction(committer);
+}
+
+/* One that has never stood is tried again, less and less often: to take the partition anew would
+ * not help it, and would keep its lease from others. */
 static void on_down(void *arg, const char *reason)
 {
-    end(arg, COMMITTER_DOWN, reason);
+    struct committer *committer = arg;
+
+    if (committer->up) {
+        end(committer, COMMITTER_DOWN, reason);
+    } else if (!committer->told) {
+        committer->told = true;
+        log_warn("no connection for %s yet: %s", committer->name, reason);
+    }
 }
 
 struct committer *committer_create(const struct committer_options *options)
@@ -249,6 +305,7 @@ struct committer *committer_create(const struct committer_options *options)
     };
 
     committer->options = *options;
+    snprintf(committer->name, sizeof(committer->name), "%s", options->client_name);
     committer->bus = bus_create(options->loop, &connection);
     bus_add_script(committer->bus, &commit_script);
     return committer;

@@ -14,7 +14,7 @@ struct committer;
 
 /* Why no commit goes any more. */
 enum committer_end {
-    COMMITTER_DOWN,    /* the connection is gone */
+    COMMITTER_DOWN,    /* the connection is gone; one that never stood is tried again */
     COMMITTER_LOST,    /* the partition is another's */
     COMMITTER_REFUSED, /* Redis will not have it */
     COMMITTER_FAILED,  /* it ran, and Redis refused an effect: memory and Redis have parted */

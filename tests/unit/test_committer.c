@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define EPOCH 100
 
@@ -63,10 +65,10 @@ static void on_end(void *arg, enum committer_end how, const char *why)
     said.how = how;
 }
 
-static void connect_with(uint64_t epoch)
+static void create_at(const char *user, int port, uint64_t epoch)
 {
     struct bus_address address;
-    char *url = xasprintf("redis://127.0.0.1:%d", redis_port(asking_server));
+    char *url = xasprintf("redis://%s127.0.0.1:%d", user, port);
     struct committer_options options = {
         .loop = &asking_loop.loop,
         .address = &address,
@@ -82,6 +84,11 @@ static void connect_with(uint64_t epoch)
     assert_int_equal(bus_address_parse(url, &address), 0);
     free(url);
     committer = committer_create(&options);
+}
+
+static void connect_with(uint64_t epoch)
+{
+    create_at("", redis_port(asking_server), epoch);
     loop_until(&asking_loop, said.ready || said.ended);
 }
 
@@ -335,6 +342,40 @@ static void a_connection_that_is_lost_is_the_end(void **state)
     expect_end(COMMITTER_DOWN);
 }
 
+/* Redis has no room for one more connection: it comes when there is. */
+static void a_connection_that_never_stood_is_tried_again(void **state)
+{
+    (void)state;
+    committer_destroy(&committer);
+    said.ready = 0;
+    loop_until(&asking_loop, text_begins(ASK("CLIENT", "LIST"), "id=") &&
+                                 strstr(ASK("CLIENT", "LIST"), "name=r1-p0") == NULL);
+    EXPECT("OK", "CONFIG", "SET", "maxclients", "1");
+    create_at("", redis_port(asking_server), EPOCH);
+    loop_until(&asking_loop,
+               strtol(strstr(ASK("INFO", "stats"), "rejected_connections:") + 21, NULL, 10) >= 2 ||
+                   said.ended);
+    assert_int_equal(said.ended + said.ready, 0);
+    EXPECT("OK", "CONFIG", "SET", "maxclients", "1000");
+    loop_until(&asking_loop, said.ready || said.ended);
+    assert_int_equal(said.ended, 0);
+    assert_true(commit(1));
+}
+
+/* What would be sent between MULTI and EXEC would run without them. */
+static void without_transactions_nothing_is_sent(void **state)
+{
+    (void)state;
+    committer_destroy(&committer);
+    said.ready = 0;
+    EXPECT("OK", "ACL", "SETUSER", "some", "on", "nopass", "+@all", "-multi", "~*");
+    create_at("some:any@", redis_port(asking_server), EPOCH);
+    loop_until(&asking_loop, said.ready || said.ended);
+    assert_int_equal(said.ready, 0);
+    expect_end(COMMITTER_REFUSED);
+    EXPECT("1", "ACL", "DELUSER", "some");
+}
+
 /* The lease may have ended unnoticed, as long as nobody took the partition. */
 static void a_lease_that_ended_is_begun_again(void **state)
 {
@@ -519,6 +560,22 @@ static void one_that_fails_does_not_stop_the_others(void **state)
     expect_some_failed();
 }
 
+/* A key that somebody else made something of may be one that a batch writes again and again. */
+static void many_that_fail_are_told_at_once(void **state)
+{
+    uint64_t start;
+
+    (void)state;
+    ASK("SET", "t:{0}:wrong", "text");
+    for (unsigned i = 0; i < 30000; i++)
+        EFFECT_OF(EFFECT_HSET, "wrong", "a", "1");
+    start = uv_hrtime();
+    assert_false(commit(1));
+    expect_end(COMMITTER_FAILED);
+    assert_int_equal(said.failed, 30000);
+    assert_true(uv_hrtime() - start < 5000000000);
+}
+
 /* As many effects and keys as a full batch may have. */
 static void a_big_batch_is_one_commit(void **state)
 {
@@ -577,6 +634,22 @@ static void at_maxmemory_commits_still_run(void **state)
     EXPECT("2", "HGET", "t:{0}:sources", "g1");
 }
 
+/* Each commit is answered without being sent again. */
+static void maxmemory_comes_and_goes(void **state)
+{
+    (void)state;
+    for (uint64_t number = 1; number <= 6; number++) {
+        if (number % 2)
+            fill();
+        effects_reset(effects);
+        EFFECT_OF(EFFECT_XADD, "stream", "*", "f", "x");
+        assert_true(commit(number));
+        EXPECT("OK", "CONFIG", "SET", "maxmemory", "0");
+    }
+    EXPECT("6", "XLEN", "t:{0}:stream");
+    EXPECT("6", "HGET", "t:{0}:state", "commit");
+}
+
 static void at_maxmemory_the_other_scripts_run(void **state)
 {
     (void)state;
@@ -620,6 +693,89 @@ static void at_maxmemory_after_a_take_it_is_lost(void **state)
     expect_unchanged(before);
 }
 
+/* ---- what Redis says only at certain moments ---- */
+
+static struct {
+    int listener, fd, port;
+    struct buffer heard; /* NUL-terminated */
+} peer;
+
+/* Hears until what was said last has come to the end, and answers byte by byte. */
+static void peer_answers(const char *end, const char *answer)
+{
+    char bytes[4096];
+    ssize_t length;
+
+    while (peer.heard.length == 0 || strstr(peer.heard.data, end) == NULL) {
+        uv_run(&asking_loop.loop, UV_RUN_ONCE);
+        if (peer.fd < 0)
+            peer.fd = accept(peer.listener, NULL, NULL);
+        length = peer.fd < 0 ? 0 : recv(peer.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        if (length <= 0)
+            continue;
+        buffer_append(&peer.heard, bytes, (size_t)length);
+        *buffer_reserve(&peer.heard, 1) = '\0';
+    }
+    buffer_reset(&peer.heard, SIZE_MAX);
+    for (; *answer; answer++) {
+        assert_int_equal(write(peer.fd, answer, 1), 1);
+        uv_run(&asking_loop.loop, UV_RUN_ONCE);
+    }
+}
+
+#define STATE(commit) "+OK\r\n*2\r\n$3\r\n100\r\n$1\r\n" commit "\r\n"
+
+static int setup_peer(void **state)
+{
+    setup(state);
+    committer_destroy(&committer);
+    memset(&said, 0, sizeof(said));
+    peer.fd = -1;
+    peer.listener = listen_somewhere(&peer.port);
+    create_at("", peer.port, EPOCH);
+    peer_answers("PING", "+OK\r\n:7\r\n$40\r\n0123456789012345678901234567890123456789\r\n"
+                         "+PONG\r\n");
+    peer_answers("HMGET", "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n" STATE("0"));
+    loop_until(&asking_loop, said.ready);
+    return 0;
+}
+
+static int teardown_peer(void **state)
+{
+    close(peer.fd);
+    close(peer.listener);
+    buffer_finish(&peer.heard);
+    return teardown(state);
+}
+
+#define AT_EXEC "-EXECABORT Transaction discarded because of: "
+
+static void memory_may_end_at_exec(void **state)
+{
+    (void)state;
+    start_commit(1);
+    peer_answers("HMGET", "+OK\r\n+QUEUED\r\n+QUEUED\r\n" AT_EXEC
+                          "OOM command not allowed when used memory > 'maxmemory'.\r\n" STATE("0"));
+    assert_int_equal(said.ended, 0);
+    peer_answers("HMGET", "*0\r\n+OK\r\n" STATE("1"));
+    loop_until(&asking_loop, said.committed || said.ended);
+    assert_int_equal(said.committed, 1);
+}
+
+static void a_replica_may_be_made_at_exec(void **state)
+{
+    (void)state;
+    start_commit(1);
+    peer_answers("HMGET", "+OK\r\n+QUEUED\r\n+QUEUED\r\n" AT_EXEC
+                          "READONLY You can't write against a read only replica.\r\n" STATE("0"));
+    loop_until(&asking_loop, committer_on_clock(committer) || said.ended);
+    assert_int_equal(said.ended, 0);
+    peer_answers("HMGET", "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:0\r\n+OK\r\n" STATE("1"));
+    loop_until(&asking_loop, said.committed || said.ended);
+    assert_int_equal(said.committed, 1);
+}
+
+#define TEST_PEER(name) cmocka_unit_test_setup_teardown(name, setup_peer, teardown_peer)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_FILLED(name) cmocka_unit_test_setup_teardown(name, setup, teardown_filled)
 
@@ -637,6 +793,8 @@ int main(void)
         TEST(of_another_epoch_it_is_never_ready),
         TEST(without_a_state_it_is_lost),
         TEST(a_connection_that_is_lost_is_the_end),
+        TEST(a_connection_that_never_stood_is_tried_again),
+        TEST(without_transactions_nothing_is_sent),
         TEST(a_lease_that_ended_is_begun_again),
         TEST(the_input_is_trimmed_to_the_entry),
         TEST(every_effect_does_what_it_says),
@@ -644,11 +802,15 @@ int main(void)
         TEST(a_commit_writes_into_other_partitions),
         TEST(work_for_oneself_is_not_trimmed),
         TEST(one_that_fails_does_not_stop_the_others),
+        TEST(many_that_fail_are_told_at_once),
         TEST(a_big_batch_is_one_commit),
         TEST_FILLED(at_maxmemory_commits_still_run),
+        TEST_FILLED(maxmemory_comes_and_goes),
         TEST_FILLED(at_maxmemory_the_other_scripts_run),
         TEST_FILLED(at_maxmemory_one_that_fails_does_not_stop_the_others),
         TEST_FILLED(at_maxmemory_after_a_take_it_is_lost),
+        TEST_PEER(memory_may_end_at_exec),
+        TEST_PEER(a_replica_may_be_made_at_exec),
     };
 
     return cmocka_run_group_tests(tests, asking_start, asking_stop);
