@@ -13,9 +13,11 @@
 
 EMBED(take_lua, "router/take.lua");
 EMBED(release_lua, "router/release.lua");
+EMBED(tick_lua, "router/tick.lua");
 
 static struct bus_script take_script = {.name = "take", .text = take_lua};
 static struct bus_script release_script = {.name = "release", .text = release_lua};
+static struct bus_script tick_script = {.name = "tick", .text = tick_lua};
 
 #define HISTORY_TOPICS 10000
 
@@ -23,6 +25,7 @@ void partitions_add_scripts(struct bus *bus)
 {
     bus_add_script(bus, &take_script);
     bus_add_script(bus, &release_script);
+    bus_add_script(bus, &tick_script);
 }
 
 struct partition *partition_create(struct router *router, uint32_t number)
@@ -314,17 +317,28 @@ void partition_go_on(struct partition *partition)
 
 /* ---- the clock ---- */
 
+/* One that was refused is not in the input: the clock sends another. */
+static void on_ticked(void *arg, const struct bus_reply *reply)
+{
+    struct partition_request *request = arg;
+
+    if (partition_request_counts(request) && bus_reply_kind(reply) == BUS_ERROR)
+        request->partition->tick_sent = false;
+    partition_request_destroy(request);
+}
+
 static void send_tick(struct partition *partition)
 {
+    struct partition_request *request = partition_request_create(partition, (struct slice){0});
     struct buffer frames = {0};
-    struct slice argv[9] = {slice_text("XADD"), partition_input_key(partition),
-                            slice_text("*"),    slice_text("g"),
-                            slice_text(""),     slice_text("n"),
-                            slice_text("0"),    slice_text("f")};
+    struct slice argv[2] = {partition_input_key(partition)};
 
     frame_encode(&frames, &(struct frame){.type = FRAME_TICK});
-    argv[8] = buffer_slice(&frames);
-    partition->tick_sent = bus_command(partition->router->bus, NULL, NULL, 9, argv) == 0;
+    argv[1] = buffer_slice(&frames);
+    partition->tick_sent =
+        bus_eval(partition->router->bus, &tick_script, on_ticked, request, 1, 2, argv) == 0;
+    if (!partition->tick_sent)
+        partition_request_destroy(request);
     buffer_finish(&frames);
 }
 

@@ -96,3 +96,20 @@ def test_what_frees_memory_gets_in(own_stack):
     wait_until(lambda: payloads(visitor) == [0, 1, 2], "who comes gets what waits for him")
     wait_until(lambda: not mailbox_of(own_stack, dave), "and his mailbox is empty")
     empty(own_stack)
+
+
+def test_timers_go_on(own_stack):
+    """Graces end while there is no memory, and are none that wait for ever."""
+    alice, bob = own_stack.users("alice", "bob")
+    watcher, leaver = own_stack.connect(alice), own_stack.connect(bob, gateway=1)
+    watcher.subscribe(f"presence.{bob}")
+    watcher.settle()
+
+    def states():
+        return [data["status"] for data in watcher.of_type("Presence")]
+
+    wait_until(lambda: states() == ["online"], "bob is there")
+    fill(own_stack)
+    leaver.close()
+    wait_until(lambda: states() == ["online", "offline"], "his grace is over")
+    empty(own_stack)
