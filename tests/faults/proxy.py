@@ -15,6 +15,8 @@ its standard input.
     hold       the next script does not reach Redis, its connection ends; `seconds` later it is run
                on another one
     cut        every connection of the link ends
+
+EXEC is a script, too; one that was held is run on its own connection to Redis, which stays.
 """
 
 import argparse
@@ -122,7 +124,7 @@ class Pair:
     def _pass_request(self, request):
         """False: it was the connection's last."""
         fault = None
-        if first_word(request) == "EVALSHA" and not self._mute:
+        if first_word(request) in ("EVALSHA", "EXEC") and not self._mute:
             fault = self._link.take("cut_reply", "half_request", "hold")
         if fault is None:
             self._up_writer.write(request)
@@ -134,6 +136,10 @@ class Pair:
             return True
         if name == "half_request":
             self._up_writer.write(request[:len(request) // 2])
+        elif first_word(request) == "EXEC":
+            self._up_writer, kept = None, self._up_writer
+            asyncio.get_running_loop().create_task(
+                exec_late(self._link, self._up_reader, kept, request, seconds))
         else:
             asyncio.get_running_loop().create_task(run_late(self._link, request, seconds))
         return False
@@ -168,6 +174,34 @@ async def run_late(link, request, seconds):
         writer.transport.abort()
     except (OSError, asyncio.TimeoutError):
         pass  # Redis is gone: it never arrives
+
+
+async def exec_late(link, reader, writer, request, seconds):
+    """Of a process that has long given up: it was queued, and what its connection watches is what
+    keeps it from running."""
+    try:
+        await asyncio.sleep(seconds)
+        await forget_answers(reader)
+        writer.write(request)
+        reply = await asyncio.wait_for(reader.read(CHUNK), 5)
+        if reply:
+            late = "NIL" if reply.startswith((b"*-1", b"_")) else \
+                   "EXEC" if reply.startswith(b"*") else in_words(reply)
+            print(json.dumps({"link": link.name, "late": late}), flush=True)
+    except (OSError, asyncio.TimeoutError):
+        pass
+    finally:
+        writer.transport.abort()
+
+
+async def forget_answers(reader):
+    """Those that came before."""
+    while True:
+        try:
+            if not await asyncio.wait_for(reader.read(CHUNK), 0.05):
+                return
+        except asyncio.TimeoutError:
+            return
 
 
 async def read_commands(links):

@@ -47,6 +47,10 @@ class Proxied:
         self._process.stdin.flush()
         assert json.loads(self._process.stdout.readline()) == {"armed": name}
 
+    def late(self):
+        """What Redis answered to what ran late."""
+        return json.loads(self._process.stdout.readline())["late"]
+
     def count_up(self, connection):
         return connection("EVALSHA", self._script, "1", "n")
 
@@ -106,6 +110,21 @@ def test_a_held_script_runs_later(proxied):
     assert proxied.counted() == 0
     assert proxied.count_up(proxied.connect()) == 1
     wait_until(lambda: proxied.counted() == 2, "the held one has run")
+
+
+@pytest.mark.parametrize("touched, counted", ((False, 1), (True, 0)))
+def test_a_held_transaction_runs_later_if_nobody_touched_what_it_watches(proxied, touched, counted):
+    connection = proxied.connect()
+    proxied.direct("DEL", "watched")
+    connection("WATCH", "watched")
+    proxied.fault("hold", 1 * SLOWNESS)
+    with pytest.raises(ConnectionError):
+        connection.together([("INCR", "n")])
+    assert proxied.counted() == 0
+    if touched:
+        proxied.direct("SET", "watched", "x")
+    assert proxied.late() == ("NIL" if touched else "EXEC")
+    assert proxied.counted() == counted
 
 
 def test_a_stall_lasts_and_ends(proxied):
