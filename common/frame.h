@@ -132,7 +132,7 @@ bool frame_parties(enum frame_type, enum frame_party *from, enum frame_party *to
  * the records of `events:<user>`; whoever reads one fills it in. */
 static inline struct slice event_from_told(struct slice chat, struct slice from)
 {
-    return slice_equal(from, chat) ? (struct slice){0} : from;
+    return slice_equal(from, chat) ? slice_of(NULL, 0) : from;
 }
 
 static inline struct slice event_from_read(struct slice chat, struct slice from)
