@@ -117,8 +117,8 @@ void conversation_member_changed(struct engine *, struct conversation *, struct 
 /* ---- conversation_tell.c ---- */
 
 /* Answers a request, unless it is 0. */
-void conversation_reply(struct gateway *, uint64_t connection, uint64_t request, struct slice chat,
-                        struct slice id, enum conversation_status, uint64_t message);
+void conversation_reply(struct gateway *, uint64_t connection, uint64_t request,
+                        enum conversation_status, uint64_t message);
 
 /* Says what happened to the partitions of its members, to each with those who are there (users) and
  * what they call it (chat). */

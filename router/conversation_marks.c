@@ -82,6 +82,5 @@ void conversation_on_mark(struct engine *engine, struct gateway *gateway,
     if (status == CONVERSATION_OK)
         covered = mark(engine, conversation, conversation_member(conversation, request->from),
                        request->mark, request->message);
-    conversation_reply(gateway, request->connection, request->request, request->chat,
-                       (struct slice){0}, status, covered);
+    conversation_reply(gateway, request->connection, request->request, status, covered);
 }

@@ -115,9 +115,8 @@ void conversation_on_post(struct engine *engine, struct gateway *gateway,
     }
     if (answer != NULL && answer->kind == RECENT_CONVERSATION) {
         engine->counters.retries_answered++;
-        conversation_reply(gateway, request->connection, request->request, request->chat,
-                           request->id, (enum conversation_status)answer->status,
-                           answer->recipients);
+        conversation_reply(gateway, request->connection, request->request,
+                           (enum conversation_status)answer->status, answer->recipients);
         return;
     }
     status = author_of(engine, request->from, request->chat, &conversation, &author);
@@ -135,8 +134,7 @@ void conversation_on_post(struct engine *engine, struct gateway *gateway,
         if (request->retry)
             keep_answer(engine, &asked, hash, message);
     }
-    conversation_reply(gateway, request->connection, request->request, request->chat, request->id,
-                       status, message);
+    conversation_reply(gateway, request->connection, request->request, status, message);
 }
 
 void conversation_on_forwarded(struct engine *engine, const struct frame_post_forwarded *forwarded)
@@ -232,6 +230,5 @@ void conversation_on_change(struct engine *engine, struct gateway *gateway,
 
     if (status == CONVERSATION_OK)
         change(engine, conversation, message, request);
-    conversation_reply(gateway, request->connection, request->request, request->chat,
-                       message ? message->own_id : (struct slice){0}, status, request->message);
+    conversation_reply(gateway, request->connection, request->request, status, request->message);
 }

@@ -92,8 +92,7 @@ void conversation_signal(struct engine *engine, struct conversation *group,
 }
 
 void conversation_reply(struct gateway *gateway, uint64_t connection, uint64_t request,
-                        struct slice chat, struct slice id, enum conversation_status status,
-                        uint64_t message)
+                        enum conversation_status status, uint64_t message)
 {
     if (request == 0)
         return;
@@ -101,8 +100,6 @@ void conversation_reply(struct gateway *gateway, uint64_t connection, uint64_t r
                                          .conversation_reply = {
                                              .connection = connection,
                                              .request = request,
-                                             .chat = chat,
-                                             .id = id,
                                              .status = status,
                                              .message = message,
                                          }});

@@ -34,11 +34,11 @@ static void write_event(struct engine *engine, struct user *user,
                         const struct frame_conversation_event *event)
 {
     const struct record_field fields[] = {
-        {"kind", {0}, event->kind},         {"at", {0}, event->at_ms},
-        {"chat", event->chat, 0},           {"from", event_from_told(event->chat, event->from), 0},
-        {"message", {0}, event->message},   {"id", event->id, 0},
-        {"protocol", {0}, event->protocol}, {"content", {0}, event->content},
-        {"metadata", event->metadata, 0},   {"body", event->body, 0},
+        {"kind", {0}, event->kind},       {"at", {0}, event->at_ms},
+        {"chat", event->chat, 0},         {"from", event_from_told(event->chat, event->from), 0},
+        {"message", {0}, event->message}, {"protocol", {0}, event->protocol},
+        {"content", {0}, event->content}, {"metadata", event->metadata, 0},
+        {"body", event->body, 0},
     };
 
     if (journal_add(&user->events, user->event_newest, fields, sizeof(fields) / sizeof(fields[0])))

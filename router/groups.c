@@ -244,6 +244,5 @@ void groups_on_change(struct engine *engine, struct gateway *gateway,
         .request = request,
     };
 
-    conversation_reply(gateway, request->connection, request->request, request->chat,
-                       (struct slice){0}, apply(&change), 0);
+    conversation_reply(gateway, request->connection, request->request, apply(&change), 0);
 }

@@ -83,8 +83,7 @@ void signals_on_conversation(struct engine *engine, struct gateway *gateway,
     enum conversation_status status = chat_is_group(request->chat) ? signal_group(engine, request)
                                                                    : signal_dialog(engine, request);
 
-    conversation_reply(gateway, request->connection, request->request, request->chat, request->id,
-                       status, 0);
+    conversation_reply(gateway, request->connection, request->request, status, 0);
 }
 
 /* ---- at the partition of those who hear it ---- */

@@ -3,7 +3,7 @@
 -- Answers of each {number, fields}.
 local first, last = tonumber(ARGV[1]), tonumber(ARGV[2]) or math.huge
 local room, count, events = tonumber(ARGV[4]), tonumber(ARGV[3]), {}
-local names = {'kind', 'at', 'chat', 'from', 'message', 'id', 'protocol', 'content', 'body', 'metadata'}
+local names = {'kind', 'at', 'chat', 'from', 'message', 'protocol', 'content', 'body', 'metadata'}
 
 local function add(item)
     local fields, size = {}, 0

@@ -313,9 +313,9 @@ def _unconfirmed(where, entry):
         return  # another check says so
     for name, fields in frames:
         if name in ("MESSAGE_DELIVERY", "EVENT_DELIVERY"):
-            to = fields["to"] if name == "MESSAGE_DELIVERY" else fields["user"]
-            yield (f"{where}: {fields['id'].decode()} to {to.decode()} "
-                   f"on {fields['connections']} is unconfirmed")
+            what, to = ((fields["id"].decode(), fields["to"]) if name == "MESSAGE_DELIVERY" else
+                        (f"event {fields['event']}", fields["user"]))
+            yield f"{where}: {what} to {to.decode()} on {fields['connections']} is unconfirmed"
 
 
 def nothing_is_seen(snapshot):
@@ -532,7 +532,8 @@ def logs_agree(snapshot):
                     yield f"{where}: message {message} of {name!r} after {newest[name]}"
                 newest[name] = message
                 posted = logs.get(name, {}).get(message)
-                if posted and any(posted.get(field) != event.get(field) for field in (b"from", b"id")):
+                if posted and any(posted.get(field) != event.get(field)
+                                  for field in (b"from", b"at", b"protocol", b"content", b"body")):
                     yield f"{where} is not message {message} of {name!r}"
     for p in snapshot.all():
         for user, chats in p.keys["chats"].items():

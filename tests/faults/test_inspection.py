@@ -57,8 +57,8 @@ def post(message):
 
 
 def event(id, message, kind=b"1"):
-    return [b"%d-0" % id, [b"%d" % id, b"kind 1:%s chat 3:ann message 1:%d id 2:a%d\n"
-                           % (kind, message, message)]]
+    return [b"%d-0" % id, [b"%d" % id, b"kind 1:%s chat 3:ann message 1:%d body 2:hi\n"
+                           % (kind, message)]]
 
 
 def clean():
@@ -190,7 +190,7 @@ PLANTED = {
     "marks_are_told: lost": lambda snapshot: snapshot.partition(0).keys["read"].clear(),
     "logs_agree": keep(0, "events", b"bob", value=[event(2, 5), event(3, 4)], ttl=9000),
     "logs_agree: another": keep(0, "log", DIALOG, value=[post(3), post(4), [
-        b"5-0", [b"5", b"from 3:ann id 2:b1\n"]]]),
+        b"5-0", [b"5", b"from 3:ann id 2:b1 body 2:ho\n"]]]),
     "logs_agree: chats": keep(0, "chats", b"bob", value={b"zoe": b"1"}),
     "keys_end: too early": keep(0, "mailbox", b"carol", value=[message()], ttl=5000),
 }

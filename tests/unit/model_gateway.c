@@ -555,7 +555,7 @@ static void on_event(struct model_gateway *gateway, const struct frame_event_del
         if (number_compare(event->number, peer->handed) <= 0)
             wrong(gateway, "I4: an event came below what the connection had before");
         peer->event = event->event;
-        hand_over(gateway, peer, event->number, event->id, event->event);
+        hand_over(gateway, peer, event->number, (struct slice){0}, event->event);
     }
 }
 

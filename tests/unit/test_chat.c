@@ -776,7 +776,6 @@ static void events_of_the_log(void **state)
         .chat = slice_text("alice"),
         .from = slice_text("alice"),
         .message = 125,
-        .id = slice_text("c-1"),
         .protocol = FRAME_PROTOCOL_CHAT,
         .body = slice_text("{\"message\":\"hi\",\"attachments\":[1.0],\"clientMessageId\":\"c-1\","
                            "\"data\":{\"a\":1}}"),
