@@ -38,6 +38,9 @@ struct partition *partition_create(struct router *router, uint32_t number)
     partition->effects = effects_create(&router->deployment, number);
     STAILQ_INIT(&partition->inputs);
     STAILQ_INIT(&partition->pages);
+    partition->rest = xcalloc(1, sizeof(*partition->rest));
+    uv_timer_init(router->loop, partition->rest);
+    partition->rest->data = partition;
     return partition;
 }
 
@@ -87,6 +90,7 @@ static void clear(struct partition *partition)
     partition->generation++;
     partition->state = PARTITION_FREE;
     committer_destroy(&partition->committer);
+    uv_timer_stop(partition->rest);
     count_engine(partition);
     engine_destroy(&partition->engine);
     partition->counted = (struct engine_counters){0};
@@ -98,11 +102,17 @@ static void clear(struct partition *partition)
     partition->committing = partition->releasing = partition->tick_sent = false;
 }
 
+static void on_rest_closed(uv_handle_t *rest)
+{
+    free(rest);
+}
+
 void partition_destroy(struct partition **partition)
 {
     if (*partition == NULL)
         return;
     clear(*partition);
+    uv_close((uv_handle_t *)(*partition)->rest, on_rest_closed);
     effects_destroy(&(*partition)->effects);
     buffer_finish(&(*partition)->in_key);
     free(*partition);

@@ -11,6 +11,8 @@
 /* Bounds of one commit: what is beyond waits for the next. */
 #define BATCH_ENTRIES 4096
 #define BATCH_BYTES (4 * 1024 * 1024)
+/* The longest rest after a commit. */
+#define REST_MS 10
 /* Entries of `dead`. */
 #define DEAD_KEPT "1000"
 /* Users kept in memory whom nobody needs just now. */
@@ -129,7 +131,8 @@ void partition_pump(struct partition *partition)
 {
     const struct input *input;
 
-    if (partition->state != PARTITION_SERVING || partition->committing)
+    if (partition->state != PARTITION_SERVING || partition->committing ||
+        uv_is_active((uv_handle_t *)partition->rest))
         return;
     input = STAILQ_FIRST(&partition->inputs);
     if (partition->first_commit || !STAILQ_EMPTY(&partition->pages) ||
@@ -146,13 +149,32 @@ static void on_ready(void *arg)
     partition_load(arg);
 }
 
+static void on_rested(uv_timer_t *timer)
+{
+    partition_pump(timer->data);
+}
+
+/*
+ * A commit costs by itself, and for each user in it, beside what it costs for each message. When
+ * Redis is so busy that one takes milliseconds, the next waits twice as long as the last one took:
+ * it is larger then, and Redis does less for each message. One that is quicker is followed at once.
+ */
+static void rest(struct partition *partition, uint64_t commit_us)
+{
+    uint64_t ms = 2 * commit_us / 1000;
+
+    if (ms > 1)
+        uv_timer_start(partition->rest, on_rested, ms < REST_MS ? ms : REST_MS, 0);
+}
+
 static void on_committed(void *arg)
 {
     struct partition *partition = arg;
+    uint64_t us = (uv_hrtime() - partition->sent_ns) / 1000;
 
-    histogram_observe(&router_histograms[ROUTER_COMMIT_SECONDS],
-                      (uv_hrtime() - partition->sent_ns) / 1000);
+    histogram_observe(&router_histograms[ROUTER_COMMIT_SECONDS], us);
     partition->committing = false;
+    rest(partition, us);
     partition->committed_ms = uv_now(partition->router->loop);
     if (partition->releasing) {
         partition_release_lease(partition);

@@ -66,6 +66,7 @@ struct partition {
     bool committing;       /* a commit has no answer yet */
     uint64_t sent_ns;      /* uv_hrtime when it left */
     uint64_t committed_ms; /* loop time of the last answer */
+    uv_timer_t *rest;      /* active: the next commit waits for what comes meanwhile */
     bool first_commit;
     bool releasing;
     bool tick_sent;
