@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <msgpack.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,73 +127,65 @@ size_t frame_types(const enum frame_type **types)
     return sizeof(all) / sizeof(all[0]);
 }
 
-/* ---- writing: each value in the shortest form that msgpack has for it ---- */
+/* ---- writing ---- */
 
 /* The most bytes before a text, of a number alone, and of a message number. */
 #define HEAD_MOST 5
 #define U64_MOST 9
 #define NUMBER_MOST (1 + 2 * U64_MOST)
 
-static inline char *put_byte(char *at, unsigned byte)
+/* There is room: most_of has seen to it. */
+static inline int put(void *place, const char *bytes, size_t length)
 {
-    *at = (char)byte;
-    return at + 1;
+    char **at = place;
+
+    if (length)
+        memcpy(*at, bytes, length);
+    *at += length;
+    return 0;
 }
 
-/* A byte that says what comes, and its value in so many bytes, 1 to 8. */
-static inline char *put_head(char *at, unsigned head, uint64_t value, unsigned bytes)
+/* A packer for one value, so that the compiler sees where it writes. */
+static inline msgpack_packer packer_at(char **at)
 {
-    uint64_t big_endian = htobe64(value << (64 - 8 * bytes));
+    msgpack_packer packer;
 
-    memcpy(put_byte(at, head), &big_endian, bytes);
-    return at + 1 + bytes;
-}
-
-static char *put_long_u64(char *at, uint64_t value)
-{
-    if (value <= UINT8_MAX)
-        return put_head(at, 0xcc, value, 1);
-    if (value <= UINT16_MAX)
-        return put_head(at, 0xcd, value, 2);
-    return value <= UINT32_MAX ? put_head(at, 0xce, value, 4) : put_head(at, 0xcf, value, 8);
+    msgpack_packer_init(&packer, at, put);
+    return packer;
 }
 
 static inline char *put_u64(char *at, uint64_t value)
 {
-    return value < 0x80 ? put_byte(at, (unsigned)value) : put_long_u64(at, value);
+    msgpack_packer packer = packer_at(&at);
+
+    msgpack_pack_uint64(&packer, value);
+    return at;
 }
 
-static char *put_array(char *at, size_t count)
+static inline char *put_array(char *at, size_t count)
 {
-    if (count < 16)
-        return put_byte(at, 0x90 | (unsigned)count);
-    return count <= UINT16_MAX ? put_head(at, 0xdc, count, 2) : put_head(at, 0xdd, count, 4);
-}
+    msgpack_packer packer = packer_at(&at);
 
-static char *put_bytes(char *at, struct slice bytes)
-{
-    if (bytes.length)
-        memcpy(at, bytes.data, bytes.length);
-    return at + bytes.length;
-}
-
-/* Texts and bytes have heads of one, two and four bytes of length, in a row from `head` on. */
-static char *put_long(char *at, unsigned head, struct slice bytes)
-{
-    if (bytes.length <= UINT8_MAX)
-        at = put_head(at, head, bytes.length, 1);
-    else if (bytes.length <= UINT16_MAX)
-        at = put_head(at, head + 1, bytes.length, 2);
-    else
-        at = put_head(at, head + 2, bytes.length, 4);
-    return put_bytes(at, bytes);
+    msgpack_pack_array(&packer, count);
+    return at;
 }
 
 static char *put_str(char *at, struct slice text)
 {
-    if (text.length < 32)
-        return put_bytes(put_byte(at, 0xa0 | (unsigned)text.length), text);
-    return put_long(at, 0xd9, text);
+    msgpack_packer packer = packer_at(&at);
+
+    msgpack_pack_str(&packer, text.length);
+    msgpack_pack_str_body(&packer, text.data, text.length);
+    return at;
+}
+
+static char *put_bin(char *at, struct slice bytes)
+{
+    msgpack_packer packer = packer_at(&at);
+
+    msgpack_pack_bin(&packer, bytes.length);
+    msgpack_pack_bin_body(&packer, bytes.data, bytes.length);
+    return at;
 }
 
 static char *put_number(char *at, struct number number)
@@ -261,7 +254,7 @@ static size_t most_of(const struct frame *frame)
     }
 #define U64(field) at = put_u64(at, body->field);
 #define STR(field) at = put_str(at, body->field);
-#define BIN(field) at = put_long(at, 0xc4, body->field);
+#define BIN(field) at = put_bin(at, body->field);
 #define NUMBER(field) at = put_number(at, body->field);
 #define U64S(field) at = put_u64s(at, &body->field);
 static char *put_frame(char *at, const struct frame *frame)
