@@ -126,6 +126,16 @@ static void on_refused(struct committer *committer, const struct bus_reply *repl
     end(committer, COMMITTER_REFUSED, "its commit was refused");
 }
 
+/* Nil too: the state, which is asked for behind it, tells. */
+static bool answered(struct committer *committer, const struct bus_reply *reply)
+{
+    if (reply == NULL || committer->ended)
+        return false;
+    if (bus_reply_kind(reply) == BUS_ERROR)
+        on_refused(committer, reply);
+    return bus_reply_kind(reply) != BUS_ERROR;
+}
+
 /* The effect at the place, which is behind those before; of as many as a commit has. */
 static void on_failed(struct committer *committer, struct command_reader *effects, size_t *at,
                       size_t place, struct slice problem)
@@ -141,19 +151,14 @@ static void end_failed(struct committer *committer, size_t failed)
         end(committer, COMMITTER_FAILED, "an effect failed");
 }
 
-/* Nil, or what says "not run": the state, which is asked for behind it, tells. */
 static void on_executed(void *arg, const struct bus_reply *reply)
 {
     struct committer *committer = arg;
     struct command_reader effects = {0};
     size_t failed = 0, at = 0;
 
-    if (reply == NULL || committer->ended)
+    if (!answered(committer, reply))
         return;
-    if (bus_reply_kind(reply) == BUS_ERROR) {
-        on_refused(committer, reply);
-        return;
-    }
     effects.rest = effects_commands(committer->options.effects);
     for (size_t i = 0; i < bus_reply_count(reply); i++) {
         if (bus_reply_kind(bus_reply_at(reply, i)) != BUS_ERROR)
@@ -184,12 +189,8 @@ static void on_ran_full(void *arg, const struct bus_reply *reply)
     struct command_reader effects = {0};
     size_t failed = bus_reply_count(reply) / 2, at = 0;
 
-    if (reply == NULL || committer->ended)
+    if (!answered(committer, reply))
         return;
-    if (bus_reply_kind(reply) == BUS_ERROR) {
-        on_refused(committer, reply);
-        return;
-    }
     effects.rest = effects_commands(committer->options.effects);
     for (size_t i = 0; i < failed; i++)
         on_failed(committer, &effects, &at, (size_t)bus_reply_integer(bus_reply_at(reply, 2 * i)),

@@ -39,7 +39,7 @@ ENDPOINTS = {
     "telegram": ("/telegram", lambda user: {}),  # tests/sixth
 }
 
-_numbers = itertools.count(1)
+_numbers = itertools.count(2)  # router-1 is the stack's own
 _ports = set()  # given out, perhaps not yet listened on
 
 

@@ -1,5 +1,6 @@
 """Routers share the partitions: who joins gets his part, who leaves or dies leaves none unserved."""
 
+import time
 from collections import Counter
 
 from waiting import SLOWNESS, wait_until
@@ -51,3 +52,21 @@ def test_partitions_of_the_dead_are_served_after_a_lease(new_stack):
     await_shares(stack, 16)
     for n in range(40):
         client.broadcast(f"topic.{n}", n)
+
+
+def epochs(stack):
+    return [stack.redis.command("HGET", f"trunkline:{{{p}}}:state", "epoch")
+            for p in range(PARTITIONS)]
+
+
+def test_leases_of_idle_partitions_stay_and_vanished_ones_come_back(new_stack):
+    """They outlive what one lease is long; and none of it is a take."""
+    stack = new_stack(auth=False, lease_ms=1000, renew_ms=200)
+    await_shares(stack, 16)
+    before = epochs(stack)
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        assert None not in owners(stack)
+    stack.redis.command("DEL", *(f"trunkline:{{{p}}}:lease" for p in range(PARTITIONS)))
+    await_shares(stack, 16)
+    assert epochs(stack) == before
