@@ -114,8 +114,13 @@ static void check_kept(const struct user *user)
         return;
     }
     must(!user->guest, "a guest is marked", user);
-    must(unread_count(user) <= user->mailbox_count, "the index is part of the mailbox", user);
-    must(user->pending_count <= user->waiting, "what is pending waits", user);
+    must(unread_count(user) <= user->mailbox_count + (user->waiting ? 0 : user->pending_count),
+         "the index is part of the mailbox", user);
+    must(user->waiting == 0 || user->pending_count <= user->waiting, "what is pending waits", user);
+    must(user->in_changed || user->waiting || user->pending_count ||
+             number_compare(user->delivered, user->sent) >= 0,
+         "an output stream holds what was read", user);
+    must(number_compare(user->paged, user->delivered) >= 0, "paged is above the watermark", user);
     must(message == NULL ||
              (!message->confirmed && number_compare(message->number, user->delivered) > 0),
          "the watermark is below what is pending", user);

@@ -257,6 +257,8 @@ static void begin_messages(struct engine *engine, struct connection *connection,
     struct user *user = connection->user;
 
     follow_stop_draining(engine, user);
+    if (connection->flags & CONNECTION_FLAG_ACK)
+        mailbox_store_pending(engine, user);
     if (connection->flags & CONNECTION_REPLAYING) {
         unread_begin(engine, user, connection->protocol);
         replay_begin(engine, connection, arrival->seen);

@@ -649,7 +649,7 @@ bool engine_next_page(struct engine *engine, struct engine_page_request *request
     TAILQ_REMOVE(&engine->pages, user, page_link);
     user->page_wanted = false;
     user->page_asked = true;
-    user->stored_since_asked = false;
+    user->page_stores = user->stores;
     user->page_after = user->paged;
     *request = (struct engine_page_request){.user = user_slice(user), .after = user->paged};
     return true;

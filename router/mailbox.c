@@ -43,12 +43,17 @@ static void pending_remove(struct engine *engine, struct user *user, struct mess
     message_unref(&message);
 }
 
-/* Of one whose messages are kept: the watermark rises over what is confirmed without a gap. */
+/*
+ * Of one whose messages are kept: the watermark rises over what is confirmed without a gap. Where
+ * the output stream was its only place, it goes into the mailbox now.
+ */
 static void settle_confirmed(struct engine *engine, struct user *user)
 {
     struct message *message;
 
     while ((message = TAILQ_FIRST(&user->pending)) != NULL && message->confirmed) {
+        if (!message->stored)
+            store_message(engine, user, message);
         unread_confirm(engine, user, message);
         pending_remove(engine, user, message);
     }
@@ -79,9 +84,16 @@ static enum delivery_priority priority_of(const struct message *message)
     return message->priority ? PRIORITY_HIGH : PRIORITY_NORMAL;
 }
 
+static void note_sent(struct user *user, struct number number)
+{
+    if (number_compare(user->sent, number) < 0)
+        user->sent = number;
+}
+
 static void send_to_one(struct engine *engine, struct user *user, struct message *message,
                         struct connection *connection)
 {
+    note_sent(user, message->number);
     message_add_target(message, connection->gateway, connection->id);
     gateway_record(connection->gateway, engine_entry_number(engine), connection->id, message, 0);
     message_say(user, message, connection->gateway, &connection->id, 1, priority_of(message));
@@ -93,6 +105,7 @@ static void send_to_gateway(struct engine *engine, struct user *user, struct mes
 {
     size_t count = user_connections_at(user, gateway, ids);
 
+    note_sent(user, message->number);
     for (size_t i = 0; i < count; i++) {
         message_add_target(message, gateway, ids[i]);
         gateway_record(gateway, engine_entry_number(engine), ids[i], message, 0);
@@ -154,18 +167,6 @@ static void list_delivered(struct engine *engine, const struct user *user,
     reply->delivered.count = user->connection_count * 2;
 }
 
-void mailbox_store_pending(struct engine *engine, struct user *user)
-{
-    struct message *message;
-
-    TAILQ_FOREACH(message, &user->pending, link)
-    {
-        if (!message->stored)
-            store_message(engine, user, message);
-        user->paged = message->number;
-    }
-}
-
 /* ---- the window: what is loaded of the mailbox and not sent yet ---- */
 
 static void window_push(struct user *user, struct message *message)
@@ -195,6 +196,20 @@ static struct message *window_pop(struct user *user)
 static bool nothing_beyond(const struct user *user)
 {
     return user->waiting == 0 && !user->page_wanted && !user->page_asked;
+}
+
+void mailbox_store_pending(struct engine *engine, struct user *user)
+{
+    struct message *message;
+
+    if (nothing_beyond(user))
+        user->window_complete = true;
+    TAILQ_FOREACH(message, &user->pending, link)
+    {
+        if (!message->stored)
+            store_message(engine, user, message);
+        user->paged = message->number;
+    }
 }
 
 static void window_clear(struct user *user)
@@ -311,8 +326,6 @@ static void accept_behind(struct engine *engine, struct user *user, struct messa
         message_unref(&message);
         return;
     }
-    if (nothing_beyond(user))
-        user->window_complete = true;
     mailbox_store_pending(engine, user);
     store_message(engine, user, message);
     message->references++;
@@ -326,6 +339,26 @@ static void accept_behind(struct engine *engine, struct user *user, struct messa
         list_delivered(engine, user, reply);
 }
 
+/* The output streams are its mailbox. */
+static void accept_online(struct engine *engine, struct user *user, struct message *message,
+                          struct frame_direct_reply *reply)
+{
+    /* Before this one is above the watermark, it must be above all that was read. */
+    unread_settle(engine, user);
+    pending_insert(engine, user, message);
+    if (user->keep)
+        unread_add(engine, user, message);
+    send_to_all(engine, user, message);
+    list_delivered(engine, user, reply);
+    reply->status = DIRECT_DELIVERED;
+}
+
+/* What is on its way to one whose messages are kept will be in the mailbox, too. */
+static bool kept_full(const struct engine *engine, const struct user *user)
+{
+    return user->keep && store_full(engine, user);
+}
+
 bool mailbox_accept(struct engine *engine, struct user *user, struct message *message,
                     struct frame_direct_reply *reply)
 {
@@ -337,13 +370,11 @@ bool mailbox_accept(struct engine *engine, struct user *user, struct message *me
     }
     if (user->connection_count == 0) {
         accept_offline(engine, user, message, reply);
-    } else if (user->waiting || user->ack_count || user->keep || !window_free(engine, user)) {
+    } else if (user->waiting || user->ack_count || !window_free(engine, user) ||
+               kept_full(engine, user)) {
         accept_behind(engine, user, message, reply);
     } else {
-        pending_insert(engine, user, message);
-        send_to_all(engine, user, message);
-        list_delivered(engine, user, reply);
-        reply->status = DIRECT_DELIVERED;
+        accept_online(engine, user, message, reply);
     }
     user_settle(engine, user);
     return true;
@@ -351,10 +382,21 @@ bool mailbox_accept(struct engine *engine, struct user *user, struct message *me
 
 /* ---- confirming ---- */
 
+/* All before it are confirmed, too. */
+static bool in_turn(const struct message *message)
+{
+    const struct message *before = TAILQ_PREV(message, message_list, link);
+
+    return before == NULL || before->confirmed;
+}
+
 /* settle_confirmed must follow when the caller is done with the list. */
 static void confirm(struct engine *engine, struct user *user, struct message *message, bool several)
 {
     if (user->keep) {
+        /* The watermark cannot say it, and the output stream will not hold it any more. */
+        if (!message->stored && !in_turn(message))
+            mailbox_store_pending(engine, user);
         message->confirmed = true;
         return;
     }
@@ -440,9 +482,6 @@ void mailbox_on_connect(struct engine *engine, struct user *user, struct connect
 
     TAILQ_FOREACH(message, &user->pending, link)
     send_to_one(engine, user, message, connection);
-    /* From now on their copies wait for his own word. */
-    if (connection->flags & CONNECTION_FLAG_ACK)
-        mailbox_store_pending(engine, user);
     if (user->connection_count == 1) {
         user->came = number_make(engine->epoch, engine->commit, engine->index);
         window_clear(user);
@@ -456,6 +495,8 @@ static void discard(struct engine *engine, struct user *user, const struct messa
 {
     if (message->stored)
         unstore_message(engine, user, message);
+    else
+        unread_remove(user, message->number);
     discard_tell(engine, user, message);
 }
 
@@ -534,7 +575,7 @@ void mailbox_on_closed(struct engine *engine, struct user *user, struct connecti
 static bool page_is_last(const struct user *user, const struct engine_page_entry *entries,
                          size_t count)
 {
-    if (!user->stored_since_asked && count < ENGINE_PAGE_ENTRIES)
+    if (user->stores == user->page_stores && count < ENGINE_PAGE_ENTRIES)
         return true;
     return count && number_compare(entries[count - 1].number, user->mailbox_last) == 0;
 }
@@ -614,6 +655,13 @@ static struct message *find_number(const struct message_list *list, struct numbe
     return message && number_compare(message->number, number) == 0 ? message : NULL;
 }
 
+bool mailbox_next_is(const struct user *user, struct number number)
+{
+    const struct message *message = TAILQ_FIRST(&user->pending);
+
+    return message != NULL && number_compare(message->number, number) == 0;
+}
+
 void mailbox_forget(struct engine *engine, struct user *user, struct number number)
 {
     struct message *message = find_number(&user->pending, number);
@@ -651,6 +699,8 @@ void mailbox_load_pending(struct engine *engine, struct gateway *gateway, struct
         struct user *user = connection ? connection->user : NULL;
         struct message *message;
 
+        if (user != NULL)
+            note_sent(user, delivery->number);
         /* Users who acknowledge have all of it in the mailbox: it is sent again from there, and
          * gateways know what they have. */
         if (user == NULL || user->ack_count || delivery->priority == PRIORITY_AHEAD ||
@@ -679,17 +729,23 @@ void mailbox_load_pending(struct engine *engine, struct gateway *gateway, struct
     }
 }
 
-/* A mailbox that is not empty holds all that is unconfirmed, and all of it is sent again from
-   there, in order: gateways know what they have. The streams may lack some of it, which was written
-   and waits for a client's own word. */
+/* What waits in a mailbox is all that is unconfirmed, and all of it is sent again from there, in
+   order: gateways know what they have. The streams may lack some of it, which was written and waits
+   for a client's own word. Where nothing waits, they have all of it, and, below the watermark, what
+   was confirmed or read since. */
 void mailbox_load_finish(struct engine *engine, struct user *user)
 {
-    struct message *message;
+    struct message *message, *next;
 
     user->window_complete = user->waiting == 0;
     user->paged = user->delivered;
-    while ((user->waiting || user->keep) && (message = TAILQ_FIRST(&user->pending)) != NULL)
-        pending_remove(engine, user, message);
+    for (message = TAILQ_FIRST(&user->pending); message != NULL; message = next) {
+        next = TAILQ_NEXT(message, link);
+        if (user->waiting || number_compare(message->number, user->delivered) <= 0)
+            pending_remove(engine, user, message);
+        else if (user->keep)
+            unread_add(engine, user, message);
+    }
     if (user->waiting && user->connection_count)
         want_page(engine, user);
 }

@@ -32,8 +32,8 @@ bool store_full(const struct engine *, const struct user *);
 struct message *store_read(const struct engine_page_entry *);
 
 /* ---- mailbox.c ---- */
-/* What is pending has copies from now on. */
-void mailbox_store_pending(struct engine *, struct user *);
+/* Whether it is the oldest that is pending. */
+bool mailbox_next_is(const struct user *, struct number number);
 /* Out of memory: it was read by its user before it was confirmed, or is too old. */
 void mailbox_forget(struct engine *, struct user *, struct number number);
 
@@ -45,11 +45,13 @@ bool unread_known(const struct user *, struct number number);
 /* While the page that has come was on its way. */
 bool unread_was_read(const struct user *, struct number number);
 void unread_forget_gone(struct user *);
-/* Enters it into the index, unless it is there. */
+/* Enters it into the index, unless it is there; in Redis only if it is stored. */
 void unread_add(struct engine *, struct user *, const struct message *);
 /* Writes what was added in this commit. */
 void unread_finish(struct engine *, struct user *);
 void unread_remove(struct user *, struct number number);
+/* With nothing unconfirmed, the watermark is above all that the output streams hold. */
+void unread_settle(struct engine *, struct user *);
 /* A confirmed message of a user whose messages are kept: it stays, below the watermark. */
 void unread_confirm(struct engine *, struct user *, const struct message *);
 /* The oldest entry above `after` that was confirmed; false if there is none. */

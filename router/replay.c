@@ -106,6 +106,7 @@ bool replay_next_page(struct engine *engine, struct engine_page_request *request
         return false;
     stop_waiting(connection);
     connection->replay_ticket = ++engine->tickets;
+    connection->replay_stores = connection->user->stores;
     *request = (struct engine_page_request){
         .user = user_slice(connection->user),
         .after = connection->replayed,
@@ -149,11 +150,20 @@ static size_t send_entry(struct engine *engine, struct connection *connection,
     return size;
 }
 
+/* What the index names and Redis does not have is not waited for. */
+static bool has_all(const struct connection *connection, size_t page_count)
+{
+    const struct user *user = connection->user;
+    struct number next;
+
+    return (page_count == 0 && connection->replay_stores == user->stores) ||
+           !unread_next(user, connection->replayed, &next);
+}
+
 void replay_on_page(struct engine *engine, struct user *user, uint64_t ticket,
                     const struct engine_page_entry *entries, size_t count)
 {
     struct connection *connection = find_asker(user, ticket);
-    struct number next;
     size_t bytes = 0;
 
     if (connection == NULL)
@@ -163,8 +173,7 @@ void replay_on_page(struct engine *engine, struct user *user, uint64_t ticket,
          i < count && bytes < PAGE_BYTES && number_compare(entries[i].number, user->delivered) <= 0;
          i++)
         bytes += send_entry(engine, connection, &entries[i]);
-    /* What the index names and Redis does not have is not waited for. */
-    if (count == 0 || !unread_next(user, connection->replayed, &next)) {
+    if (has_all(connection, count)) {
         join(engine, connection);
         return;
     }

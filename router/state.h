@@ -124,6 +124,7 @@ struct connection {
     TAILQ_ENTRY(connection) wait_link;
     struct number replayed;                /* while it is replaying: how far it is (replay.c) */
     uint64_t replay_ticket;                /* of the page that was asked for; 0: none */
+    uint64_t replay_stores;                /* user->stores when it was */
     struct number replay_entry;            /* in gateway->replays: this must be written */
     struct connection_queue *replay_queue; /* it waits there; NULL: nowhere */
     TAILQ_ENTRY(connection) replay_link;
@@ -160,6 +161,7 @@ struct user {
     bool keep;
     uint64_t keep_until_ms, keep_protocol;
     struct number delivered; /* confirmed up to here */
+    struct number sent;      /* the newest that an output stream may hold */
     struct number *gone;     /* read while a page is on its way that may still have it */
     size_t gone_count;
     struct unread *unread;      /* what is in the mailbox, by number and id; NULL: nothing known */
@@ -169,8 +171,9 @@ struct user {
     size_t window_count, window_bytes;
     bool window_complete; /* the mailbox has nothing above the window */
     bool page_wanted, page_asked;
-    bool stored_since_asked;
     struct number page_after; /* what page_asked asked for */
+    uint64_t page_stores;     /* and how many were stored then */
+    uint64_t stores;          /* messages stored since he is in memory */
     struct number came;       /* the newest number when the first of his connections came; zero
                                  when that was before a take */
     struct number seen;       /* confirmed up to here, on one of several connections */
@@ -202,6 +205,7 @@ struct user {
     struct slice front_chat;               /* owned; the first of his chats, empty when not known */
     bool record_changed;  /* presence in `user:<id>` is written at the end of the commit */
     bool mailbox_changed; /* likewise the size of the mailbox */
+    bool delivered_changed;
     TAILQ_ENTRY(user) changed_link;
     TAILQ_ENTRY(user) grace_link;
     TAILQ_ENTRY(user) page_link;
@@ -347,6 +351,7 @@ struct user *user_get(struct engine *, struct slice id);
 /* Something of `user:<id>` has changed: it is written at the end of the commit. */
 void user_record_changed(struct engine *, struct user *);
 void user_mailbox_changed(struct engine *, struct user *);
+void user_delivered_changed(struct engine *, struct user *);
 void user_events_changed(struct engine *, struct user *);
 /* Confirmed on one of several connections: an output stream may still hold it for another
  * (delivery.md, S7). */
@@ -425,6 +430,8 @@ size_t message_size(const struct message *);
  * messages are kept until they are read, and *reply is that one's. */
 bool mailbox_accept(struct engine *, struct user *, struct message *,
                     struct frame_direct_reply *reply);
+/* What is pending has copies from now on: it waits for its user's own word. */
+void mailbox_store_pending(struct engine *, struct user *);
 /* A connection has come: pending first, then what waits. */
 void mailbox_on_connect(struct engine *, struct user *, struct connection *);
 /* A connection goes: what it has is confirmed, what was for it alone is stored. Called while it is

@@ -31,7 +31,7 @@ void store_message(struct engine *engine, struct user *user, struct message *mes
                    fields, sizeof(fields) / sizeof(fields[0]));
     message->stored = true;
     user->mailbox_last = message->number;
-    user->stored_since_asked = true;
+    user->stores++;
     user->mailbox_count++;
     user->waiting++;
     user->mailbox_bytes += message_size(message);
@@ -90,8 +90,12 @@ void unstore_message(struct engine *engine, struct user *user, const struct mess
 
 bool store_full(const struct engine *engine, const struct user *user)
 {
-    return user->mailbox_count >= engine->limits.mailbox_messages ||
-           user->mailbox_bytes >= engine->limits.mailbox_bytes;
+    /* Of one whose messages are kept, what is pending and not stored will be. */
+    bool coming = user->keep && user->waiting == 0;
+
+    return user->mailbox_count + (coming ? user->pending_count : 0) >=
+               engine->limits.mailbox_messages ||
+           user->mailbox_bytes + (coming ? user->pending_bytes : 0) >= engine->limits.mailbox_bytes;
 }
 
 struct message *store_read(const struct engine_page_entry *entry)

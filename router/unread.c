@@ -17,7 +17,8 @@ struct unread_item {
     struct slice from, id; /* in text */
     TAILQ_ENTRY(unread_item) link;
     LIST_ENTRY(unread_item) fresh_link;
-    bool fresh;               /* of this commit, not written yet */
+    bool stored;              /* in the mailbox; otherwise only pending */
+    bool fresh;               /* stored in this commit, not written yet */
     struct unread_item *same; /* another with this id; only the first is in the table by id */
     bool first;
     UT_hash_handle hh, hh_id;
@@ -223,6 +224,7 @@ static struct unread_item *load_item(const struct engine_field *field)
     item->size = size;
     item->sent_at_ms = sent_at_ms;
     item->protocol = protocol;
+    item->stored = true;
     return item;
 }
 
@@ -247,26 +249,35 @@ void unread_load(struct user *user, const struct engine_field *fields, size_t co
     free(items);
 }
 
-void unread_add(struct engine *engine, struct user *user, const struct message *message)
+static struct unread_item *enter(struct user *user, const struct message *message)
 {
-    struct unread_item *item;
+    struct unread_item *item = find(user, message->number);
 
-    if (find(user, message->number) != NULL)
-        return;
+    if (item != NULL)
+        return item;
     item = item_create(message->from, message->id);
     item->number = message->number;
     item->size = message_size(message);
     item->sent_at_ms = message->sent_at_ms;
     item->protocol = message->protocol;
     insert(index_of(user), item);
-    item->fresh = true;
+    return item;
+}
+
+void unread_add(struct engine *engine, struct user *user, const struct message *message)
+{
+    struct unread_item *item = enter(user, message);
+
+    if (!message->stored || item->stored)
+        return;
+    item->stored = item->fresh = true;
     LIST_INSERT_HEAD(&user->unread->fresh, item, fresh_link);
     user_mailbox_changed(engine, user);
 }
 
 static void remove_item(struct user *user, struct unread_item *item)
 {
-    user->unread_changed = true;
+    user->unread_changed |= item->stored;
     item_destroy(user->unread, item);
 }
 
@@ -285,11 +296,26 @@ bool unread_known(const struct user *user, struct number number)
 
 /* ---- the watermark ---- */
 
+static void raise_watermark(struct engine *engine, struct user *user, struct number number)
+{
+    user->delivered = number;
+    if (number_compare(user->paged, number) < 0)
+        user->paged = number;
+    user_delivered_changed(engine, user);
+}
+
 void unread_confirm(struct engine *engine, struct user *user, const struct message *message)
 {
-    user->delivered = message->number;
     user->waiting -= user->waiting > 0;
     user_mailbox_changed(engine, user);
+    raise_watermark(engine, user, message->number);
+}
+
+void unread_settle(struct engine *engine, struct user *user)
+{
+    if (user->keep && user->waiting == 0 && user->pending_count == 0 &&
+        number_compare(user->delivered, user->sent) < 0)
+        raise_watermark(engine, user, user->sent);
 }
 
 bool unread_next(const struct user *user, struct number after, struct number *number)
@@ -336,7 +362,6 @@ void unread_begin(struct engine *engine, struct user *user, uint64_t protocol)
     if (user->keep)
         return;
     user->keep = true;
-    mailbox_store_pending(engine, user);
     index_waiting(engine, user);
 }
 
@@ -359,13 +384,28 @@ bool unread_was_read(const struct user *user, struct number number)
     return false;
 }
 
+/*
+ * What has no place but the output stream is read as it comes, as a rule: then the watermark rises
+ * over it, and it was never stored. Read out of turn, all that is pending must be in the mailbox.
+ */
+static void leave_stream(struct engine *engine, struct user *user, struct unread_item *item)
+{
+    if (mailbox_next_is(user, item->number))
+        raise_watermark(engine, user, item->number);
+    else
+        mailbox_store_pending(engine, user);
+}
+
 static void drop(struct engine *engine, struct user *user, struct unread_item *item)
 {
     struct number number = item->number;
 
+    if (!item->stored)
+        leave_stream(engine, user, item);
     if (user->page_asked)
         note_gone(user, number);
-    unstore_entry(engine, user, number, item->size);
+    if (item->stored)
+        unstore_entry(engine, user, number, item->size);
     remove_item(user, item);
     mailbox_forget(engine, user, number);
 }
@@ -384,6 +424,8 @@ static void end_mark(struct engine *engine, struct user *user)
     effects_open(effects, EFFECT_HDEL, effects_key(effects, "user", user_slice(user)), 3);
     for (int i = 0; i < 3; i++)
         effects_text(effects, slice_text(fields[i]));
+    /* Of what is below the watermark, the output streams may still hold some. */
+    user_remember_seen(engine, user, user->delivered);
     user->keep = false;
     user->keep_written = 0;
     user->waiting = user->mailbox_count;

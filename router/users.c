@@ -126,6 +126,12 @@ void user_mailbox_changed(struct engine *engine, struct user *user)
     note_change(engine, user);
 }
 
+void user_delivered_changed(struct engine *engine, struct user *user)
+{
+    user->delivered_changed = true;
+    note_change(engine, user);
+}
+
 void user_events_changed(struct engine *engine, struct user *user)
 {
     user->events_changed = true;
@@ -168,33 +174,41 @@ static uint64_t keep_hash(const struct user *user)
     return user->keep_until_ms * 31 + user->keep_protocol + 1;
 }
 
-static size_t keep_pairs(const struct user *user)
+static bool keep_changed(const struct user *user)
 {
-    return keep_hash(user) == user->keep_written ? 2 : 3;
+    return user->mailbox_changed && user->keep && keep_hash(user) != user->keep_written;
 }
 
-/* keep: "<until> <protocol>". */
+/* "<until> <protocol>". */
 static void write_keep(struct effects *effects, struct user *user)
 {
     struct buffer keep = {0};
 
-    if (keep_pairs(user) == 3) {
-        buffer_appendf(&keep, "%" PRIu64 " %" PRIu64, user->keep_until_ms, user->keep_protocol);
-        effects_text_pair(effects, "keep", buffer_slice(&keep));
-        buffer_finish(&keep);
-    }
-    effects_u64_pair(effects, "waiting", user->waiting);
+    buffer_appendf(&keep, "%" PRIu64 " %" PRIu64, user->keep_until_ms, user->keep_protocol);
+    effects_text_pair(effects, "keep", buffer_slice(&keep));
+    buffer_finish(&keep);
+    user->keep_written = keep_hash(user);
+}
+
+static void write_delivered(struct effects *effects, const struct user *user)
+{
     effects_text(effects, slice_text("delivered"));
     effects_number(effects, user->delivered);
-    user->keep_written = keep_hash(user);
+}
+
+static void nothing_changed(struct user *user)
+{
+    user->record_changed = user->mailbox_changed = user->events_changed = false;
+    user->delivered_changed = false;
 }
 
 static void write_record(struct engine *engine, struct user *user)
 {
     struct effects *effects = engine->effects;
     uint32_t key = effects_key(effects, "user", user_slice(user));
+    bool delivered = user->delivered_changed && user->keep;
     size_t pairs = (user->record_changed ? 3 : 0) + (user->mailbox_changed ? 2 : 0) +
-                   (user->mailbox_changed && user->keep ? keep_pairs(user) : 0) +
+                   (user->mailbox_changed && user->keep) + keep_changed(user) + delivered +
                    (user->events_changed ? events_record_pairs(user) : 0);
 
     if (user->guest && user->connection_count + user->follower_count == 0 &&
@@ -202,7 +216,7 @@ static void write_record(struct engine *engine, struct user *user)
         effects_open(effects, EFFECT_DEL, key, 0);
         events_forget(engine, user);
         user->keep_written = user->events_written = 0;
-        user->record_changed = user->mailbox_changed = user->events_changed = false;
+        nothing_changed(user);
         return;
     }
     effects_open(effects, EFFECT_HSET, key, pairs * 2);
@@ -216,10 +230,14 @@ static void write_record(struct engine *engine, struct user *user)
         effects_u64_pair(effects, "mailbox_bytes", user->mailbox_bytes);
     }
     if (user->mailbox_changed && user->keep)
+        effects_u64_pair(effects, "waiting", user->waiting);
+    if (keep_changed(user))
         write_keep(effects, user);
+    if (delivered)
+        write_delivered(effects, user);
     if (user->events_changed)
         events_write_record(engine, user);
-    user->record_changed = user->mailbox_changed = user->events_changed = false;
+    nothing_changed(user);
 }
 
 /* Whether some output stream still holds an entry that seen must keep from being taken for
@@ -263,6 +281,7 @@ void users_finish(struct engine *engine)
     struct user *user;
 
     while ((user = TAILQ_FIRST(&engine->changed)) != NULL) {
+        unread_settle(engine, user);
         TAILQ_REMOVE(&engine->changed, user, changed_link);
         user->in_changed = false;
         store_finish(engine, user);

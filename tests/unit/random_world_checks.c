@@ -112,11 +112,21 @@ static bool in_mailbox(const struct sim *sim, struct slice user, struct number n
     return count == 0;
 }
 
+/* Zero if there is none. */
+static struct number stored_number(const struct sim *sim, const char *what, struct slice name,
+                                   struct slice field)
+{
+    struct slice text = model_store_field(sim->side->store, what, name, field);
+    struct number number = {0};
+
+    if (text.length && number_parse(text, &number) < 0)
+        chance_fail(&sim->chance, "%.*s in %s is no number", (int)field.length, field.data, what);
+    return number;
+}
+
 static void check_delivery(struct sim *sim, const struct listed *listed,
                            const struct frame_message_delivery *delivery)
 {
-    struct number seen = {0};
-    struct slice seen_text;
     bool live = false;
     struct sent *sent = &sim->sent[message_index(sim, delivery->id)];
 
@@ -125,10 +135,10 @@ static void check_delivery(struct sim *sim, const struct listed *listed,
         live |= lives(listed, delivery->connections.values[i], delivery->to);
     if (!live)
         return;
-    seen_text = model_store_field(sim->side->store, "seen", NONE, delivery->to);
-    if (seen_text.length && number_parse(seen_text, &seen) < 0)
-        chance_fail(&sim->chance, "seen is no number");
-    if (number_compare(delivery->number, seen) <= 0)
+    /* Above neither, it would not be sent again. */
+    if (number_compare(delivery->number, stored_number(sim, "seen", NONE, delivery->to)) <= 0 ||
+        number_compare(delivery->number,
+                       stored_number(sim, "user", delivery->to, slice_text("delivered"))) <= 0)
         return;
     sent->present = sim->stamp;
     if (sent->to < FIRST_KEEP_USER && sent->keeps &&
@@ -181,23 +191,13 @@ static void check_output(struct sim *sim, struct slice gateway)
     }
 }
 
-static struct number field_number(const struct sim *sim, struct slice user, const char *field)
-{
-    struct slice text = model_store_field(sim->side->store, "user", user, slice_text(field));
-    struct number number = {0};
-
-    if (text.length && number_parse(text, &number) < 0)
-        chance_fail(&sim->chance, "%s of %.*s is no number", field, (int)user.length, user.data);
-    return number;
-}
-
 /* S13: what waits is what is above the watermark, and the index names what is there. */
 static void check_unread(struct sim *sim, unsigned user, const struct engine_page_entry *entries,
                          size_t count)
 {
     struct slice name = slice_text(user_name(user));
-    struct number delivered = field_number(sim, name, "delivered");
-    uint64_t waiting = field_number(sim, name, "waiting").epoch;
+    struct number delivered = stored_number(sim, "user", name, slice_text("delivered"));
+    uint64_t waiting = stored_number(sim, "user", name, slice_text("waiting")).epoch;
     uint64_t above = 0;
     size_t named;
 

@@ -142,11 +142,10 @@ static void who_had_messages_on_their_way_has_them_kept(void **state)
     come(G3, 3, 0, "");
     send_one("m1");
     come(G1, 1, KEEP, "");
-    expect_mailbox("bob", "m1");
-    expect_index(1);
     written(G3);
     turn();
     expect_mailbox("bob", "m1");
+    expect_index(1);
 }
 
 static void what_waited_for_him_is_kept_from_then_on(void **state)
@@ -220,17 +219,159 @@ static void what_waits_is_read_as_well(void **state)
     expect_mailbox("bob", "a b c d f");
 }
 
-/* The page was read before the word came that its message is read. */
-static void what_is_read_while_its_page_comes_is_not_delivered(void **state)
+/* ---- the output stream is its mailbox until it is confirmed ---- */
+
+/* Nothing comes, and nothing is thought to be on its way, after a take. */
+static void expect_nothing_left(void)
+{
+    expect_mailbox("bob", "");
+    expect_index(0);
+    world_take(world);
+    turn();
+    assert_int_equal(sizes().pending, 0);
+    leave(G1, 1);
+    expect_mailbox("bob", "");
+}
+
+static void what_is_read_as_it_comes_is_never_stored(void **state)
 {
     (void)state;
     come(G1, 1, KEEP, "");
     send_one("m1");
     send_one("m2");
+    expect_mailbox("bob", "");
+    read_message("m1", "");
+    read_message("m2", "");
+    assert_int_equal(engine_counters(world_engine(world))->stored, 0);
+    expect_nothing_left();
+}
+
+/* The watermark cannot say that m2 is read while m1 is not. */
+static void what_is_read_out_of_turn_has_the_others_stored(void **state)
+{
+    (void)state;
+    come(G1, 1, KEEP, "");
+    send_one("m1");
+    send_one("m2");
+    send_one("m3");
+    read_message("m2", "");
+    expect_mailbox("bob", "m1 m3");
+    deaf_all();
     world_take(world);
-    world_hold_pages(world, true);
+    turn();
+    expect_ids(G1, "m1 m3");
+    read_message("m3", "");
+    read_message("m1", "");
+    expect_nothing_left();
+}
+
+/* The newest of all that were read was not the last to be read, and another owner sent it. */
+static void the_watermark_is_above_all_that_was_read(void **state)
+{
+    (void)state;
+    come(G1, 1, KEEP, "");
+    send_one("m1");
+    send_one("m2");
+    read_message("m2", "");
+    world_take(world);
+    turn();
+    SAY(G1, MESSAGE_READ, message_read, .connection = 1, .user = T("bob"), .id = T("m1"));
+    direct(G1, "alice", "bob", "m3");
+    turn();
+    world_take(world);
+    turn();
+    assert_int_equal(sizes().pending, 1);
+    read_message("m3", "");
+    expect_nothing_left();
+}
+
+static void what_is_unread_is_on_its_way_after_a_take(void **state)
+{
+    (void)state;
+    come(G1, 1, KEEP, "");
+    send_one("m1");
+    send_one("m2");
+    send_one("m3");
+    read_message("m1", "");
+    world_take(world);
+    turn();
+    assert_int_equal(sizes().pending, 2);
+    send_one("m2"); /* again: it is there already */
+    read_message("m2", "");
+    leave(G1, 1);
+    expect_mailbox("bob", "m3");
+    expect_index(1);
+}
+
+/* Its copy must be there when the stream it was in is trimmed. */
+static void who_acknowledges_later_has_it_stored(void **state)
+{
+    (void)state;
+    come(G3, 3, 0, "");
+    come(G1, 1, KEEP, "");
+    send_one("m1");
+    come(G2, 2, KEEP | CONNECTION_FLAG_ACK, "b");
+    expect_mailbox("bob", "m1");
+}
+
+/* The page of the mailbox was empty; what came meanwhile is in the next one. */
+static void a_replay_waits_for_what_is_stored_behind_its_page(void **state)
+{
+    (void)state;
+    come(G1, 1, KEEP, "a");
+    send_one("m1");
+    written(G1);
     turn();
     deaf_all();
+    world_hold_pages(world, true);
+    SAY(G1, USER_CONNECT, user_connect, .connection = 2, .user = T("bob"), .protocol = 3,
+        .flags = KEEP, .slot = T("b"));
+    SAY(G1, MESSAGE_READ, message_read, .connection = 1, .user = T("bob"), .id = T("m1"));
+    turn();
+    send_one("m2");
+    written(G1);
+    turn();
+    deaf_all();
+    world_hold_pages(world, false);
+    turn();
+    turn();
+    expect(G1, "MESSAGE_DELIVERY connections=[2] * id=\"m2\" *", NULL);
+}
+
+/* Nobody who keeps is there any more; the stream still holds what he read. */
+static void a_mark_that_ends_brings_nothing_back(void **state)
+{
+    (void)state;
+    come(G3, 3, 0, "");
+    come(G1, 1, KEEP, "");
+    send_one("m1");
+    written(G1);
+    read_message("m1", "");
+    leave(G1, 1);
+    for (int day = 0; day < 31; day++) {
+        pass(DAY_MS);
+        for (int g = 0; g < 3; g++)
+            say(g, &(struct frame){.type = FRAME_GATEWAY_HEARTBEAT});
+        turn();
+    }
+    send_one("m2");
+    expect_field("user", T("bob"), "keep", "");
+    world_take(world);
+    turn();
+    assert_int_equal(sizes().pending, 1);
+}
+
+/* The page was read before the word came that its message is read. */
+static void what_is_read_while_its_page_comes_is_not_delivered(void **state)
+{
+    (void)state;
+    come(G1, 2, KEEP, "");
+    send_one("m1");
+    send_one("m2");
+    leave(G1, 2);
+    deaf_all();
+    world_hold_pages(world, true);
+    come(G1, 1, KEEP, "");
     read_message("m1", "");
     world_hold_pages(world, false);
     turn();
@@ -264,9 +405,13 @@ static void while_it_is_unread_it_is_kept_once(void **state)
     expect_mailbox("bob", "m1");
     direct(G3, "carol", "bob", "m1");
     turn();
+    written(G1);
+    turn();
     expect_mailbox("bob", "m1 m1");
     read_message("m1", "");
     send_one("m1");
+    written(G1);
+    turn();
     expect_mailbox("bob", "m1");
 }
 
@@ -300,6 +445,8 @@ static void ids_of_other_protocols_are_other_ids(void **state)
     message.protocol = 5;
     say_direct(G3, message);
     say_direct(G3, message);
+    turn();
+    written(G1);
     turn();
     expect_mailbox("bob", "m1 m1 m1");
 }
@@ -547,6 +694,8 @@ static void what_is_too_old_goes(void **state)
     send_one("m2");
     pass(2 * DAY_MS);
     send_one("m3");
+    written(G1);
+    turn();
     expect_mailbox("bob", "m2 m3");
     expect_index(2);
 }
@@ -568,7 +717,27 @@ static void what_is_unread_counts_against_the_limit(void **state)
     expect(G3, "DIRECT_REPLY * status=3 *", NULL);
     read_message("m1", "");
     send_one("m3");
+    written(G1);
+    turn();
     expect_mailbox("bob", "m2 m3");
+}
+
+/* It is not in the mailbox yet, but will be. */
+static void what_is_on_its_way_counts_against_the_limit(void **state)
+{
+    struct engine_limits few = usual_limits;
+
+    (void)state;
+    few.mailbox_messages = 2;
+    again(&few);
+    come(G1, 1, KEEP, "");
+    send_one("m1");
+    send_one("m2");
+    deaf_all();
+    send_one("m3");
+    expect(G3, "DIRECT_REPLY * status=3 *", NULL);
+    leave(G1, 1);
+    expect_mailbox("bob", "m1 m2");
 }
 
 /* An acknowledging client may do so out of turn: the watermark waits for the first. */
@@ -617,6 +786,13 @@ int main(void)
         TEST(reading_narrows_by_sender),
         TEST(what_is_read_before_it_is_confirmed_is_gone),
         TEST(what_waits_is_read_as_well),
+        TEST(what_is_read_as_it_comes_is_never_stored),
+        TEST(what_is_read_out_of_turn_has_the_others_stored),
+        TEST(the_watermark_is_above_all_that_was_read),
+        TEST(what_is_unread_is_on_its_way_after_a_take),
+        TEST(who_acknowledges_later_has_it_stored),
+        TEST(a_replay_waits_for_what_is_stored_behind_its_page),
+        TEST(a_mark_that_ends_brings_nothing_back),
         TEST(what_is_read_while_its_page_comes_is_not_delivered),
         TEST(nobody_reads_what_is_not_kept),
         TEST(while_it_is_unread_it_is_kept_once),
@@ -634,6 +810,7 @@ int main(void)
         TEST(the_mark_lasts_for_a_while),
         TEST(what_is_too_old_goes),
         TEST(what_is_unread_counts_against_the_limit),
+        TEST(what_is_on_its_way_counts_against_the_limit),
         TEST(acknowledged_out_of_turn),
         TEST(a_guest_keeps_nothing),
     };
