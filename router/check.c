@@ -29,6 +29,23 @@ static size_t count_list(const struct message_list *list, size_t *bytes)
     return count;
 }
 
+/* An output stream holds it for a connection that it is for. */
+static bool is_on_its_way(const struct message *message)
+{
+    for (size_t i = 0; i < message->target_count; i++) {
+        const struct gateway *gateway = message->targets[i].gateway;
+
+        for (size_t j = 0; j < gateway->record_count; j++) {
+            size_t at = (gateway->record_first + j) % gateway->record_capacity;
+
+            if (gateway->records[at].message == message &&
+                gateway->records[at].connection == message->targets[i].connection)
+                return true;
+        }
+    }
+    return false;
+}
+
 static void check_pending(const struct user *user)
 {
     struct number last = {0};
@@ -44,6 +61,7 @@ static void check_pending(const struct user *user)
         must(message->user == user, "pending belongs to its user", user);
         /* I5: a mailbox that is not empty holds all that is unconfirmed. */
         must(message->stored == (user->waiting > 0), "a mailbox holds all or nothing", user);
+        must(message->stored || is_on_its_way(message), "no place has it", user);
         last = message->number;
     }
 }

@@ -382,21 +382,10 @@ bool mailbox_accept(struct engine *engine, struct user *user, struct message *me
 
 /* ---- confirming ---- */
 
-/* All before it are confirmed, too. */
-static bool in_turn(const struct message *message)
-{
-    const struct message *before = TAILQ_PREV(message, message_list, link);
-
-    return before == NULL || before->confirmed;
-}
-
 /* settle_confirmed must follow when the caller is done with the list. */
 static void confirm(struct engine *engine, struct user *user, struct message *message, bool several)
 {
     if (user->keep) {
-        /* The watermark cannot say it, and the output stream will not hold it any more. */
-        if (!message->stored && !in_turn(message))
-            mailbox_store_pending(engine, user);
         message->confirmed = true;
         return;
     }
