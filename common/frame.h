@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Raised when a body in frames.def changes; processes of different versions refuse each other. */
-#define FRAME_VERSION 3
+#define FRAME_VERSION 4
 
 enum frame_party { FRAME_PARTY_GATEWAY, FRAME_PARTY_ROUTER };
 

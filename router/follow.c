@@ -101,9 +101,8 @@ void follow_on_closed(struct engine *engine, struct connection *connection)
 
 /* ---- sending ---- */
 
-static void say_event(struct engine *engine, const struct user *user, struct gateway *gateway,
-                      const uint64_t *connections, size_t count, uint64_t number,
-                      const struct frame_conversation_event *event)
+static void say_event(struct engine *engine, struct gateway *gateway, const uint64_t *connections,
+                      size_t count, uint64_t number, const struct frame_conversation_event *event)
 {
     gateway_say(gateway, &(struct frame){.type = FRAME_EVENT_DELIVERY,
                                          .event_delivery = {
@@ -112,7 +111,6 @@ static void say_event(struct engine *engine, const struct user *user, struct gat
                                              .event = number,
                                              .at_ms = event->at_ms,
                                              .kind = event->kind,
-                                             .user = user_slice(user),
                                              .chat = event->chat,
                                              .from = event_from_told(event->chat, event->from),
                                              .message = event->message,
@@ -162,7 +160,7 @@ void follow_on_event(struct engine *engine, struct user *user,
             continue;
         }
         count = take_live(user, connection->gateway, ids);
-        say_event(engine, user, connection->gateway, ids, count, user->event_newest, event);
+        say_event(engine, connection->gateway, ids, count, user->event_newest, event);
     }
     free(ids);
 }
@@ -354,8 +352,7 @@ static void send_entry(struct engine *engine, struct connection *connection,
 
         if (number <= connection->event)
             continue;
-        say_event(engine, connection->user, connection->gateway, &connection->id, 1, number,
-                  &event);
+        say_event(engine, connection->gateway, &connection->id, 1, number, &event);
         connection->event = number;
     }
 }

@@ -69,15 +69,42 @@ static bool read_client_id(const struct chat_request *request, struct slice *id)
     return true;
 }
 
-/* Everything that the client says of the message, as it says it. */
-static void append_body(struct buffer *body, const struct chat_request *request)
+/* Of the message itself, not of where it goes. */
+static bool is_said(const struct json_pair *pair)
 {
+    return !chat_is_reserved(pair->name) && json_type(pair->value) != JSON_NULL;
+}
+
+/* The text if nothing else is said, else empty. */
+static struct slice text_alone(const struct chat_request *request)
+{
+    struct slice text = {0};
     struct json_pair pair;
 
+    for (pair = json_first_pair(request->json, request->payload); pair.value;
+         pair = json_next_pair(request->json, &pair)) {
+        if (is_said(&pair) && !slice_is(pair.name, "message"))
+            return (struct slice){0};
+        if (is_said(&pair))
+            text = pair.raw;
+    }
+    return text;
+}
+
+/* Everything that the client says of the message, as it says it: an object, or its text alone. */
+static void append_body(struct buffer *body, const struct chat_request *request)
+{
+    struct slice text = text_alone(request);
+    struct json_pair pair;
+
+    if (text.length) {
+        buffer_append_slice(body, text);
+        return;
+    }
     buffer_append_byte(body, '{');
     for (pair = json_first_pair(request->json, request->payload); pair.value;
          pair = json_next_pair(request->json, &pair)) {
-        if (chat_is_reserved(pair.name) || json_type(pair.value) == JSON_NULL)
+        if (!is_said(&pair))
             continue;
         if (body->length > 1)
             buffer_append_byte(body, ',');
@@ -170,7 +197,6 @@ static void change(const struct chat_request *request, struct slice chat, uint64
 void chat_do_edit(struct chat_request *request)
 {
     const struct json_value *text = json_member(request->payload, "message");
-    struct buffer *body = chat_scratch();
     struct slice chat;
     uint64_t message;
 
@@ -180,10 +206,8 @@ void chat_do_edit(struct chat_request *request)
         chat_refuse(request, "message must be a string that is not empty");
         return;
     }
-    buffer_append_text(body, "{\"message\":");
-    buffer_append_slice(body, json_member_raw(request->json, request->payload, "message"));
-    buffer_append_byte(body, '}');
-    change(request, chat, message, CONVERSATION_EDIT, buffer_slice(body));
+    change(request, chat, message, CONVERSATION_EDIT,
+           json_member_raw(request->json, request->payload, "message"));
 }
 
 void chat_do_delete(struct chat_request *request)

@@ -132,6 +132,10 @@ void chat_read_content(struct slice body, struct content *content)
     buffer_reset(&other, OTHER_KEEP_BYTES);
     if (json_read(json, body) != 0)
         return;
+    if (json_type(json_root(json)) == JSON_STRING) {
+        content->text = body;
+        return;
+    }
     data = json_member(json_root(json), "data");
     for (pair = json_first_pair(json, json_root(json)); pair.value;
          pair = json_next_pair(json, &pair))
@@ -146,7 +150,7 @@ struct body {
 };
 
 /* Which of a body's members are appended. */
-enum parts { PART_TEXT = 1, PART_REST = 2, PART_CLIENT_ID = 4 };
+enum parts { PART_TEXT = 1, PART_REST = 2, PART_CLIENT_ID = 4, PARTS_ALL = 7 };
 
 static unsigned part_of(struct slice name)
 {
@@ -157,13 +161,36 @@ static unsigned part_of(struct slice name)
     return chat_is_reserved(name) ? 0 : PART_REST;
 }
 
-/* A chat client's own members, as they were sent. */
+static bool begins_with(struct slice bytes, const char *text)
+{
+    size_t length = strlen(text);
+
+    return bytes.length >= length && memcmp(bytes.data, text, length) == 0;
+}
+
+static bool append_own_text(struct buffer *out, struct slice text, unsigned parts)
+{
+    if (!(parts & PART_TEXT))
+        return false;
+    buffer_append_text(out, ",\"message\":");
+    buffer_append_slice(out, text);
+    return true;
+}
+
+/* A chat client's own members, as they were sent; chat_do_new has left out what is reserved. */
 static bool append_own(struct buffer *out, struct slice bytes, unsigned parts)
 {
     struct json *json = content_json();
     struct json_pair pair;
     bool text = false;
 
+    if (begins_with(bytes, "\""))
+        return append_own_text(out, bytes, parts);
+    if (parts == PARTS_ALL && begins_with(bytes, "{\"message\":\"")) {
+        buffer_append_byte(out, ',');
+        buffer_append(out, bytes.data + 1, bytes.length - 2);
+        return true;
+    }
     if (json_read(json, bytes) != 0)
         return false;
     for (pair = json_first_pair(json, json_root(json)); pair.value;
@@ -288,7 +315,7 @@ static void append_new(struct buffer *out, const struct frame_event_delivery *ev
 {
     append_string(out, ",\"userId\":", event->from);
     append_number(out, ",\"messageId\":", event->message);
-    append_text_of(out, event, PART_TEXT | PART_REST | PART_CLIENT_ID);
+    append_text_of(out, event, PARTS_ALL);
 }
 
 static void append_edit(struct buffer *out, const struct frame_event_delivery *event)

@@ -399,8 +399,7 @@ static uint64_t event_number(const struct bus_reply *fields, const char *name)
     return reply_number(bus_reply_field(fields, name));
 }
 
-static void append_event(struct buffer *out, const struct session *session,
-                         const struct bus_reply *entry)
+static void append_event(struct buffer *out, const struct bus_reply *entry)
 {
     const struct bus_reply *fields = bus_reply_at(entry, 1);
     struct slice chat = event_text(fields, "chat");
@@ -411,7 +410,6 @@ static void append_event(struct buffer *out, const struct session *session,
                           .event = reply_number(bus_reply_at(entry, 0)),
                           .at_ms = event_number(fields, "at"),
                           .kind = event_number(fields, "kind"),
-                          .user = session->user,
                           .chat = chat,
                           .from = event_from_read(chat, event_text(fields, "from")),
                           .message = event_number(fields, "message"),
@@ -430,7 +428,7 @@ static void on_event(struct session *session, struct chat_open *open, const stru
         chat_end_failed(session, open, CHAT_NOT_FOUND, "this event is not held");
         return;
     }
-    append_event(out, session, bus_reply_at(reply, 0));
+    append_event(out, bus_reply_at(reply, 0));
     chat_end(session, open, buffer_slice(out));
 }
 
@@ -443,7 +441,7 @@ static void on_events(struct session *session, struct chat_open *open,
     for (size_t i = 0; i < bus_reply_count(reply); i++) {
         if (i > 0)
             buffer_append_byte(out, ',');
-        append_event(out, session, bus_reply_at(reply, i));
+        append_event(out, bus_reply_at(reply, i));
     }
     buffer_append_byte(out, ']');
     chat_end(session, open, buffer_slice(out));

@@ -313,9 +313,9 @@ def _unconfirmed(where, entry):
         return  # another check says so
     for name, fields in frames:
         if name in ("MESSAGE_DELIVERY", "EVENT_DELIVERY"):
-            what, to = ((fields["id"].decode(), fields["to"]) if name == "MESSAGE_DELIVERY" else
-                        (f"event {fields['event']}", fields["user"]))
-            yield f"{where}: {what} to {to.decode()} on {fields['connections']} is unconfirmed"
+            what = (f"{fields['id'].decode()} to {fields['to'].decode()}"
+                    if name == "MESSAGE_DELIVERY" else f"event {fields['event']}")
+            yield f"{where}: {what} on {fields['connections']} is unconfirmed"
 
 
 def nothing_is_seen(snapshot):

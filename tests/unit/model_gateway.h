@@ -51,6 +51,8 @@ void model_gateway_close(struct model_gateway *, uint64_t connection);
 /* Its peer is gone, and nobody knows: nothing more is written. */
 void model_gateway_half_open(struct model_gateway *, uint64_t connection);
 size_t model_gateway_connections(const struct model_gateway *);
+/* NULL when it is not known (any more). */
+const char *model_gateway_user(const struct model_gateway *, uint64_t connection);
 /* Bits of topics by name and of patterns (a.*, b.*, **). */
 void model_gateway_subscribe(struct model_gateway *, uint64_t connection, unsigned topics,
                              unsigned patterns);

@@ -454,6 +454,17 @@ static void request_of(const char *type, const char *payload)
     say(text);
 }
 
+static void a_text_alone_is_all_of_the_body(void **state)
+{
+    (void)state;
+    request_of("new", "{\"chatId\":\"bob\",\"message\":\"\\u0021\",\"attachments\":null}");
+    assert_text(the_frame(FRAME_CONVERSATION_POST).conversation_post.body, "\"\\u0021\"");
+    fake_forget_frames();
+    request_of("new", "{\"chatId\":\"bob\",\"message\":\"a\",\"clientMessageId\":\"c\"}");
+    assert_text(the_frame(FRAME_CONVERSATION_POST).conversation_post.body,
+                "{\"message\":\"a\",\"clientMessageId\":\"c\"}");
+}
+
 static void edit_and_delete_are_changes(void **state)
 {
     struct frame frame;
@@ -468,7 +479,7 @@ static void edit_and_delete_are_changes(void **state)
     assert_text(frame.conversation_change.chat, "group:g");
     assert_true(frame.conversation_change.message == 9007199254740991);
     assert_int_equal(frame.conversation_change.change, CONVERSATION_EDIT);
-    assert_text(frame.conversation_change.body, "{\"message\":\"\\u00e9\"}");
+    assert_text(frame.conversation_change.body, "\"\\u00e9\"");
     reply(frame.conversation_change.request, CONVERSATION_OK, 1);
     expect("{\"type\":\"response\",\"timestamp\":0,\"id\":\"a\",\"payloadType\":\"edit\"}");
     fake_forget_frames();
@@ -772,7 +783,6 @@ static void events_of_the_log(void **state)
         .event = 23,
         .at_ms = 1700000000999,
         .kind = EVENT_NEW,
-        .user = slice_text("bob"),
         .chat = slice_text("alice"),
         .from = slice_text("alice"),
         .message = 125,
@@ -787,8 +797,18 @@ static void events_of_the_log(void **state)
                  "\"payload\":{\"chatId\":\"alice\",\"userId\":\"alice\",\"messageId\":125,"
                  "\"message\":\"hi\",\"attachments\":[1.0],\"clientMessageId\":\"c-1\","
                  "\"data\":{\"a\":1}}}");
+    event.body = slice_text("{\"attachments\":[1.0]}");
+    expect_event(&event,
+                 "{\"type\":\"event\",\"timestamp\":1700000000,\"id\":23,\"eventType\":\"new\","
+                 "\"payload\":{\"chatId\":\"alice\",\"userId\":\"alice\",\"messageId\":125,"
+                 "\"attachments\":[1.0],\"message\":\"\"}}");
+    event.body = slice_text("\"h\\u0069\"");
+    expect_event(&event,
+                 "{\"type\":\"event\",\"timestamp\":1700000000,\"id\":23,\"eventType\":\"new\","
+                 "\"payload\":{\"chatId\":\"alice\",\"userId\":\"alice\",\"messageId\":125,"
+                 "\"message\":\"h\\u0069\"}}");
     event.kind = EVENT_EDIT;
-    event.body = slice_text("{\"message\":\"ho\"}");
+    event.body = slice_text("\"ho\"");
     expect_event(&event,
                  "{\"type\":\"event\",\"timestamp\":1700000000,\"id\":23,\"eventType\":\"edit\","
                  "\"payload\":{\"chatId\":\"alice\",\"messageId\":125,\"message\":\"ho\"}}");
@@ -863,6 +883,8 @@ static void a_body_says_its_content_to_others(void **state)
         {"{\"message\":\"hi\",\"a\":2,\"data\":{\"a\":1}}", "\"hi\"", "", "\"a\":1"},
         {"{\"message\":\"hi\",\"data\":7}", "\"hi\"", "", "\"data\":7"},
         {"{\"message\":\"hi\",\"data\":{}}", "\"hi\"", "", ""},
+        {"\"h\\u0069\"", "\"h\\u0069\"", "", ""},
+        {"\"h", "", "", ""},
         {"nonsense", "", "", ""},
     };
     struct content content;
@@ -931,7 +953,7 @@ static void a_message_shows_what_became_of_it(void **state)
     message.mark_count = 2;
     message.updated_ms = 7000;
     message.edit_protocol = FRAME_PROTOCOL_CHAT;
-    message.edit = slice_text("{\"message\":\"ho\"}");
+    message.edit = slice_text("\"ho\"");
     expect_message(
         &message, "{\"messageId\":5,\"sender\":\"alice\",\"message\":\"ho\","
                   "\"attachments\":[1],\"createdAt\":1,\"updatedAt\":7,\"delivering\":["
@@ -1191,6 +1213,7 @@ int main(void)
         TEST(an_unknown_type_is_named_in_the_error),
         TEST(deep_and_long_input),
         TEST(new_is_posted_to_the_dialog),
+        TEST(a_text_alone_is_all_of_the_body),
         TEST(a_client_message_id_makes_it_a_retry),
         TEST(a_number_names_the_user_of_its_digits),
         TEST(attachments_need_no_text),

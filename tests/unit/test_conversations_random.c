@@ -194,19 +194,14 @@ static unsigned user_of(struct sim *sim, struct slice name)
     return 0;
 }
 
-/* An event is the same whenever it is told. */
-static void on_heard(void *arg, struct model_gateway *gateway, const struct frame *frame)
+/* An event is the same whenever it is told, and to whichever of its user's connections. */
+static void meet(struct sim *sim, const char *user, const struct frame_event_delivery *event)
 {
-    struct sim *sim = arg;
-    const struct frame_event_delivery *event = &frame->event_delivery;
     struct seen_event *seen;
 
-    (void)gateway;
-    if (frame->type != FRAME_EVENT_DELIVERY)
-        return;
     if (event->event >= EVENTS_MAX)
         chance_fail(&sim->chance, "too many events: the test is wrong");
-    seen = &sim->seen[user_of(sim, event->user)][event->event];
+    seen = &sim->seen[user_of(sim, slice_text(user))][event->event];
     if (seen->kind == 0) {
         seen->kind = event->kind;
         seen->message = event->message;
@@ -214,8 +209,21 @@ static void on_heard(void *arg, struct model_gateway *gateway, const struct fram
     }
     if (seen->kind != event->kind || seen->message != event->message ||
         !slice_is(event->chat, seen->chat))
-        chance_fail(&sim->chance, "event %d of %.*s is not what it was", (int)event->event,
-                    (int)event->user.length, event->user.data);
+        chance_fail(&sim->chance, "event %d of %s is not what it was", (int)event->event, user);
+}
+
+static void on_heard(void *arg, struct model_gateway *gateway, const struct frame *frame)
+{
+    const struct frame_event_delivery *event = &frame->event_delivery;
+
+    if (frame->type != FRAME_EVENT_DELIVERY)
+        return;
+    for (size_t i = 0; i < event->connections.count; i++) {
+        const char *user = model_gateway_user(gateway, event->connections.values[i]);
+
+        if (user != NULL)
+            meet(arg, user, event);
+    }
 }
 
 static void on_wrong(void *arg, const char *what)

@@ -133,11 +133,11 @@ static void a_follower_hears_what_happens(void **state)
     turn();
     expect(G1,
            "EVENT_DELIVERY connections=[2,1] number=* event=1 at_ms=1700000000000 kind=1 "
-           "user=\"bob\" chat=\"alice\" from=\"\" message=1 protocol=2 content=0 "
+           "chat=\"alice\" from=\"\" message=1 protocol=2 content=0 "
            "body=(2 bytes) *",
            NULL);
     expect(G2,
-           "EVENT_DELIVERY connections=[3] number=* event=1 * kind=1 user=\"alice\" chat=\"bob\" "
+           "EVENT_DELIVERY connections=[3] number=* event=1 * kind=1 chat=\"bob\" "
            "from=\"alice\" message=1 *",
            NULL);
     expect(G3, "CONVERSATION_REPLY * status=0 message=1", NULL);
