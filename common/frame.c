@@ -24,14 +24,52 @@ struct frame_descriptor {
     size_t field_count;
 };
 
+/* The types from 0 on, and how many texts each has. */
+#define U64(field)
+#define STR(field) +1
+#define BIN(field)
+#define NUMBER(field)
+#define U64S(field)
+#define FRAME(id, NAME, name, from, to, ...) INDEX_##NAME,
+enum {
+#include "common/frames.def"
+    TYPES
+};
+#undef FRAME
+#define TEXTS_MOST 4
+#define FRAME(id, NAME, name, from, to, ...)                                                       \
+    _Static_assert(0 __VA_ARGS__ <= TEXTS_MOST, #NAME " has more texts than are remembered");
+#include "common/frames.def"
+#undef FRAME
+#undef U64
+#undef STR
+#undef BIN
+#undef NUMBER
+#undef U64S
+
+/* Where a run of frames has the last texts of each type. */
+struct frame_said {
+    struct place {
+        uint32_t at, length;
+    } texts[TYPES][TEXTS_MOST];
+};
+
 /* What is not read yet. */
 struct rest {
     const unsigned char *at, *end;
 };
 
+/* The texts of the last frame of a type in this run. */
+struct before {
+    uint64_t run;
+    struct slice texts[TEXTS_MOST];
+};
+
 struct frame_reader {
     struct rest rest;
     struct buffer list; /* values of the list of the frame that was read last */
+    uint64_t run;
+    struct before before[TYPES];
 };
 
 /* What a reader keeps of a long list's memory. */
@@ -179,6 +217,24 @@ static char *put_str(char *at, struct slice text)
     return at;
 }
 
+/* Of a frame in a run that begins at `run`, if place is given; it says where the last one stands.
+ */
+static inline char *put_text(char *at, const char *run, struct place *place, struct slice text)
+{
+    if (place != NULL && text.length && text.length == place->length &&
+        memcmp(run + place->at, text.data, text.length) == 0) {
+        msgpack_packer packer = packer_at(&at);
+
+        msgpack_pack_nil(&packer);
+        return at;
+    }
+    at = put_str(at, text);
+    if (place != NULL)
+        *place =
+            (struct place){(uint32_t)((size_t)(at - run) - text.length), (uint32_t)text.length};
+    return at;
+}
+
 static char *put_bin(char *at, struct slice bytes)
 {
     msgpack_packer packer = packer_at(&at);
@@ -247,17 +303,20 @@ static size_t most_of(const struct frame *frame)
 #define FRAME(id, NAME, name, from, to, ...)                                                       \
     case FRAME_##NAME: {                                                                           \
         const struct frame_##name *body = &frame->name;                                            \
-        (void)body;                                                                                \
+        struct place *places = said ? said->texts[INDEX_##NAME] : NULL;                            \
+        size_t text = 0;                                                                           \
+        (void)body, (void)places, (void)text;                                                      \
         at = put_u64(put_array(at, 1 + FIELDS_##NAME), FRAME_##NAME);                              \
         __VA_ARGS__                                                                                \
         return at;                                                                                 \
     }
 #define U64(field) at = put_u64(at, body->field);
-#define STR(field) at = put_str(at, body->field);
+#define STR(field) at = put_text(at, run, places ? &places[text++] : NULL, body->field);
 #define BIN(field) at = put_bin(at, body->field);
 #define NUMBER(field) at = put_number(at, body->field);
 #define U64S(field) at = put_u64s(at, &body->field);
-static char *put_frame(char *at, const struct frame *frame)
+static char *put_frame(char *at, const char *run, struct frame_said *said,
+                       const struct frame *frame)
 {
     switch (frame->type) {
 #include "common/frames.def"
@@ -271,11 +330,39 @@ static char *put_frame(char *at, const struct frame *frame)
 #undef NUMBER
 #undef U64S
 
-void frame_encode(struct buffer *buffer, const struct frame *frame)
+struct frame_said *frame_said_create(void)
+{
+    return xcalloc(1, sizeof(struct frame_said));
+}
+
+void frame_said_destroy(struct frame_said **said)
+{
+    free(*said);
+    *said = NULL;
+}
+
+void frame_said_forget(struct frame_said *said)
+{
+    memset(said, 0, sizeof(*said));
+}
+
+static void append_frame(struct buffer *buffer, struct frame_said *said, const struct frame *frame)
 {
     char *at = buffer_reserve(buffer, most_of(frame));
 
-    buffer->length += (size_t)(put_frame(at, frame) - at);
+    buffer->length += (size_t)(put_frame(at, buffer->data, said, frame) - at);
+}
+
+void frame_encode(struct buffer *buffer, const struct frame *frame)
+{
+    append_frame(buffer, NULL, frame);
+}
+
+void frame_encode_next(struct buffer *buffer, struct frame_said *said, const struct frame *frame)
+{
+    if (buffer->length == 0)
+        frame_said_forget(said);
+    append_frame(buffer, said, frame);
 }
 
 static void print_field(struct buffer *out, enum field_kind kind, const void *value)
@@ -363,6 +450,7 @@ void frame_reader_start(struct frame_reader *reader, struct slice entry)
     const unsigned char *bytes = (const unsigned char *)entry.data;
 
     reader->rest = (struct rest){.at = bytes, .end = bytes + entry.length};
+    reader->run++;
 }
 
 static inline size_t length_of(const struct rest *rest)
@@ -374,6 +462,8 @@ struct slice frame_reader_rest(const struct frame_reader *reader)
 {
     return slice_of(reader->rest.at, length_of(&reader->rest));
 }
+
+#define NIL 0xc0
 
 enum object { OBJECT_NONE, OBJECT_NUMBER, OBJECT_STR, OBJECT_BIN, OBJECT_ARRAY };
 
@@ -448,9 +538,25 @@ static bool read_u64(struct rest *rest, uint64_t *value)
     return read_head(rest, OBJECT_NUMBER, value) == 0;
 }
 
-static bool read_str(struct rest *rest, struct slice *text)
+/* *last: the same text of the last frame of the type. */
+static inline bool read_text(struct rest *rest, struct slice *last, struct slice *text)
 {
-    return read_bytes(rest, OBJECT_STR, text) == 0;
+    if (rest->at < rest->end && *rest->at == NIL && last->length) {
+        rest->at++;
+        *text = *last;
+        return true;
+    }
+    if (read_bytes(rest, OBJECT_STR, text) < 0)
+        return false;
+    *last = *text;
+    return true;
+}
+
+static inline struct slice *texts_before(struct frame_reader *reader, struct before *before)
+{
+    if (before->run != reader->run)
+        *before = (struct before){.run = reader->run};
+    return before->texts;
 }
 
 static bool read_bin(struct rest *rest, struct slice *bytes)
@@ -486,16 +592,19 @@ static bool read_list(struct rest *rest, struct buffer *memory, struct frame_u64
 #define FRAME(id, NAME, name, from, to, ...)                                                       \
     case FRAME_##NAME: {                                                                           \
         struct frame_##name *body = &frame->name;                                                  \
-        (void)body;                                                                                \
+        struct slice *last = texts_before(reader, &reader->before[INDEX_##NAME]);                  \
+        (void)body, (void)last;                                                                    \
         return count == 1 + FIELDS_##NAME __VA_ARGS__;                                             \
     }
 #define U64(field) &&read_u64(rest, &body->field)
-#define STR(field) &&read_str(rest, &body->field)
+#define STR(field) &&read_text(rest, last++, &body->field)
 #define BIN(field) &&read_bin(rest, &body->field)
 #define NUMBER(field) &&read_number(rest, &body->field)
-#define U64S(field) &&read_list(rest, list, &body->field)
-static bool read_body(struct rest *rest, struct buffer *list, uint64_t count, struct frame *frame)
+#define U64S(field) &&read_list(rest, &reader->list, &body->field)
+static bool read_body(struct frame_reader *reader, uint64_t count, struct frame *frame)
 {
+    struct rest *rest = &reader->rest;
+
     switch (frame->type) {
 #include "common/frames.def"
     }
@@ -518,5 +627,5 @@ int frame_reader_next(struct frame_reader *reader, struct frame *frame)
     if (read_head(rest, OBJECT_ARRAY, &count) < 0 || !read_u64(rest, &type))
         return -EBADMSG;
     frame->type = (enum frame_type)type;
-    return frame->type == type && read_body(rest, &reader->list, count, frame) ? 1 : -EBADMSG;
+    return frame->type == type && read_body(reader, count, frame) ? 1 : -EBADMSG;
 }

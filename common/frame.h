@@ -140,8 +140,18 @@ static inline struct slice event_from_read(struct slice chat, struct slice from)
     return from.length ? from : chat;
 }
 
-/* Appends the frame. */
+/* Appends the frame, with all of its texts. */
 void frame_encode(struct buffer *, const struct frame *);
+
+/* What a run of frames has said. */
+struct frame_said;
+struct frame_said *frame_said_create(void);
+void frame_said_destroy(struct frame_said **);
+/* Another run begins in the same buffer. In one that is empty a run begins by itself. */
+void frame_said_forget(struct frame_said *);
+/* Appends the frame to a run, and leaves out each text that the last frame of its type in it had,
+ * too. The run must stay as it is, and be read from its beginning. */
+void frame_encode_next(struct buffer *, struct frame_said *, const struct frame *);
 /* Appends the frame in words, for logs and tools; bodies are shortened. */
 void frame_print(struct buffer *, const struct frame *);
 /* The connections it speaks of, as its gateway counts them; returns how many. */

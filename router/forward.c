@@ -15,8 +15,9 @@
 
 /* Both directions between this partition and another. */
 struct forward {
-    struct buffer frames; /* of the commit that is being made */
-    size_t *ends;         /* of its entries but the last one */
+    struct buffer frames;    /* of the commit that is being made */
+    struct frame_said *said; /* in its last entry; NULL: there is none */
+    size_t *ends;            /* of its entries but the last one */
     size_t end_count;
     struct number taken; /* the last entry applied of theirs */
     bool taken_changed;
@@ -45,6 +46,7 @@ void forwards_destroy(struct forwards **forwards, uint32_t partitions)
         return;
     for (uint32_t i = 0; i < partitions; i++) {
         buffer_finish(&(*forwards)->of[i].frames);
+        frame_said_destroy(&(*forwards)->of[i].said);
         free((*forwards)->of[i].ends);
     }
     buffer_finish(&(*forwards)->own);
@@ -59,11 +61,14 @@ void forward_say(struct engine *engine, uint32_t partition, const struct frame *
     struct forward *forward = &engine->forwards->of[partition];
     size_t begin = forward->end_count ? forward->ends[forward->end_count - 1] : 0;
 
+    if (forward->said == NULL)
+        forward->said = frame_said_create();
     if (forward->frames.length - begin >= ENTRY_BYTES) {
         forward->ends = xrealloc(forward->ends, (forward->end_count + 1) * sizeof(*forward->ends));
         forward->ends[forward->end_count++] = forward->frames.length;
+        frame_said_forget(forward->said);
     }
-    frame_encode(&forward->frames, frame);
+    frame_encode_next(&forward->frames, forward->said, frame);
     engine->forwards->changed = true;
 }
 
@@ -101,6 +106,7 @@ static void write_entries(struct engine *engine, uint32_t partition, struct forw
     }
     forward->end_count = 0;
     buffer_reset(&forward->frames, BUFFER_KEPT);
+    frame_said_destroy(&forward->said);
 }
 
 static void write_taken(struct engine *engine)

@@ -73,6 +73,7 @@ struct gateway *gateway_add(struct engine *engine, struct slice id)
     gateway->id = xmemdup0(id.data, id.length);
     gateway->bits = id_bits(id);
     gateway->heard_ms = engine->now_ms;
+    gateway->said = frame_said_create();
     TAILQ_INIT(&gateway->unwritten);
     TAILQ_INIT(&gateway->replays);
     if (source != NULL) {
@@ -245,6 +246,7 @@ static void remove_gateway(struct engine *engine, struct gateway *gateway)
     HASH_DEL(engine->gateways, gateway);
     clear_records(gateway);
     buffer_finish(&gateway->output);
+    frame_said_destroy(&gateway->said);
     buffer_finish(&gateway->announced);
     free(gateway->id);
     free(gateway);
@@ -407,7 +409,7 @@ uint64_t gateways_due_ms(const struct engine *engine)
 
 void gateway_say(struct gateway *gateway, const struct frame *frame)
 {
-    frame_encode(&gateway->output, frame);
+    frame_encode_next(&gateway->output, gateway->said, frame);
 }
 
 static void finish_gateway(struct engine *engine, struct gateway *gateway)

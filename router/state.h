@@ -93,8 +93,9 @@ struct gateway {
     uint64_t output_bytes;
 
     /* the commit that is being made */
-    struct buffer output; /* frames for its entry, after the head */
-    bool answer;          /* an entry goes out even if it holds nothing but the head */
+    struct buffer output;    /* frames for its entry, after the head */
+    struct frame_said *said; /* in it */
+    bool answer;             /* an entry goes out even if it holds nothing but the head */
     bool applied_changed;
 
     uint64_t announcing;     /* nonce of an announcement of which chunks have come; 0: none */

@@ -26,6 +26,7 @@ enum flight { FLIGHT_NONE, FLIGHT_ENTRY, FLIGHT_CHUNK };
 struct entries {
     enum entries_state state;
     struct buffer gathered;
+    struct frame_said *said; /* in it */
     struct entry_list held;
     struct entry *unsent; /* the first of held that the bus has not taken */
     size_t held_bytes;
@@ -74,6 +75,7 @@ struct entries *entries_create(void)
 
     STAILQ_INIT(&entries->held);
     STAILQ_INIT(&entries->chunks);
+    entries->said = frame_said_create();
     entries->state = ENTRIES_SUSPENDED;
     return entries;
 }
@@ -88,6 +90,7 @@ void entries_destroy(struct entries **pointer)
     list_clear(&entries->held);
     list_clear(&entries->chunks);
     buffer_finish(&entries->gathered);
+    frame_said_destroy(&entries->said);
     buffer_finish(&entries->chunk);
     free(entries);
 }
@@ -109,7 +112,7 @@ static void close_entry(struct entries *entries)
 
 void entries_add(struct entries *entries, const struct frame *frame)
 {
-    frame_encode(&entries->gathered, frame);
+    frame_encode_next(&entries->gathered, entries->said, frame);
     if (entries->gathered.length >= ENTRIES_ENTRY_BYTES)
         close_entry(entries);
 }

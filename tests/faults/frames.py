@@ -51,15 +51,18 @@ class _Reader:
             return self._take(self._number("BHI"[kind - 0xc4]))
         if kind in (0xd9, 0xda, 0xdb):
             return self._take(self._number("BHI"[kind - 0xd9]))
+        if kind == 0xc0:
+            return None
         if kind in (0xdc, 0xdd):
             return [self.value() for _ in range(self._number("HI"[kind - 0xdc]))]
         raise Unreadable(f"byte {kind:#x}")
 
 
 def read_frames(entry):
-    """The frames of an entry: (name, {field: value}). Texts are bytes, numbers lists of two."""
+    """The frames of an entry: (name, {field: value}). Texts are bytes, numbers lists of two. What is
+    nil is what it was in the last frame of this type."""
     reader = _Reader(entry)
-    frames = []
+    frames, last = [], {}
     while reader.at < len(entry):
         values = reader.value()
         if not isinstance(values, list) or not values or values[0] not in FRAMES:
@@ -67,5 +70,11 @@ def read_frames(entry):
         name, fields = FRAMES[values[0]]
         if len(fields) != len(values) - 1:
             raise Unreadable(f"{name} with {len(values) - 1} fields")
+        for i, value in enumerate(values):
+            if value is None:
+                values[i] = last[name][i] if name in last else None
+            if values[i] is None:
+                raise Unreadable(f"{name} lacks {fields[i - 1]}")
+        last[name] = values
         frames.append((name, dict(zip(fields, values[1:]))))
     return frames

@@ -61,6 +61,7 @@ struct model_gateway {
     uint64_t last_connection;
 
     struct buffer gathered;
+    struct frame_said *said; /* in it */
     STAILQ_HEAD(, held) held;
     uint64_t last, accepted, nonce;
     struct held *unsent;
@@ -87,6 +88,7 @@ struct model_gateway *model_gateway_create(struct model_store *store, const char
     gateway->listener = *listener;
     snprintf(gateway->id, sizeof(gateway->id), "%s", id);
     gateway->reader = frame_reader_create();
+    gateway->said = frame_said_create();
     LIST_INIT(&gateway->peers);
     STAILQ_INIT(&gateway->held);
     gateway->chunks_wanted = 1;
@@ -137,6 +139,7 @@ void model_gateway_destroy(struct model_gateway **pointer)
     for (size_t i = 0; i < CHUNKS_MAX; i++)
         buffer_finish(&gateway->chunks[i]);
     buffer_finish(&gateway->gathered);
+    frame_said_destroy(&gateway->said);
     frame_reader_destroy(&gateway->reader);
     free(gateway->outputs);
     free(gateway);
@@ -159,7 +162,7 @@ static struct peer *peer_find(const struct model_gateway *gateway, uint64_t id)
 
 void model_gateway_say(struct model_gateway *gateway, const struct frame *frame)
 {
-    frame_encode(&gateway->gathered, frame);
+    frame_encode_next(&gateway->gathered, gateway->said, frame);
 }
 
 bool model_gateway_in_step(const struct model_gateway *gateway)

@@ -146,9 +146,9 @@ static void a_follower_hears_what_happens(void **state)
     SAY(G2, CONVERSATION_CHANGE, conversation_change, .connection = 1, .from = T("alice"),
         .chat = T("bob"), .message = 1, .change = CONVERSATION_EDIT, .body = T("hello"));
     turn();
-    expect(G1, "EVENT_DELIVERY * event=2 * kind=2 * chat=\"alice\" from=\"\" message=1 *", NULL);
-    expect(G2, "EVENT_DELIVERY * event=2 * kind=5 * chat=\"bob\" from=\"\" message=1 *",
-           "EVENT_DELIVERY * event=3 * kind=2 * chat=\"bob\" *", NULL);
+    expect(G1, "EVENT_DELIVERY * event=2 * kind=2 chat=\"alice\" from=\"\" message=1 *", NULL);
+    expect(G2, "EVENT_DELIVERY * event=2 * kind=5 chat=\"bob\" from=\"\" message=1 *",
+           "EVENT_DELIVERY * event=3 * kind=2 chat=\"bob\" *", NULL);
 }
 
 static void a_mark_is_announced_once(void **state)

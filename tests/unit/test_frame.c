@@ -170,6 +170,70 @@ static void test_an_entry_is_a_run_of_frames(void **state)
     buffer_finish(&entry);
 }
 
+/* Frames of one type, and others between them: each comes back whole, whatever was said before. */
+static void test_what_a_run_has_said_is_left_out(void **state)
+{
+    const enum frame_type *types;
+    size_t count = frame_types(&types);
+    struct frame_said *said = frame_said_create();
+    struct buffer run = {0}, alone = {0};
+    struct frame frame;
+
+    (void)state;
+    for (size_t kinds = 1; kinds <= count; kinds++) {
+        run.length = alone.length = 0;
+        for (size_t i = 0; i < 5 * kinds; i++) {
+            frame = make_frame(types[i % kinds], (unsigned)(i / (2 * kinds)));
+            frame_encode_next(&run, said, &frame);
+            frame_encode(&alone, &frame);
+        }
+        assert_true(kinds == 1 || run.length < alone.length);
+        frame_reader_start(reader, buffer_slice(&run));
+        for (size_t i = 0; i < 5 * kinds; i++) {
+            struct frame expected = make_frame(types[i % kinds], (unsigned)(i / (2 * kinds)));
+
+            assert_int_equal(frame_reader_next(reader, &frame), 1);
+            assert_frames_equal(&frame, &expected);
+        }
+        assert_int_equal(frame_reader_next(reader, &frame), 0);
+    }
+    frame_said_destroy(&said);
+    buffer_finish(&run);
+    buffer_finish(&alone);
+}
+
+/* A run stands for itself: what another has said is not left out, and not filled in. */
+static void test_a_run_says_all_of_it_anew(void **state)
+{
+    const struct frame read = {.type = FRAME_MESSAGE_READ,
+                               .message_read = {.user = slice_text("bob"), .id = slice_text("m")}};
+    struct frame_said *said = frame_said_create();
+    struct buffer frames = {0};
+    size_t first, second;
+    struct frame frame;
+
+    (void)state;
+    frame_encode_next(&frames, said, &read);
+    first = frames.length;
+    frame_encode_next(&frames, said, &read);
+    assert_int_equal(frames.length, 2 * first - strlen("bob") - strlen("m"));
+    assert_int_equal(read_entry(frames.data, frames.length), 0);
+    assert_int_equal(read_entry(frames.data + first, frames.length - first), -EBADMSG);
+    second = frames.length;
+    frame_said_forget(said);
+    frame_encode_next(&frames, said, &read);
+    assert_int_equal(frames.length, second + first);
+    frame_reader_start(reader, slice_of(frames.data + second, first));
+    assert_int_equal(frame_reader_next(reader, &frame), 1);
+    assert_frames_equal(&frame, &read);
+    frames.length = 0;
+    frame_encode_next(&frames, said, &read);
+    assert_int_equal(frames.length, first);
+    frame_said_destroy(&said);
+    frame_said_destroy(&said);
+    buffer_finish(&frames);
+}
+
 static void test_names_and_parties(void **state)
 {
     static const struct {
@@ -483,6 +547,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_type_comes_back_as_it_was),
         cmocka_unit_test(test_an_entry_is_a_run_of_frames),
+        cmocka_unit_test(test_what_a_run_has_said_is_left_out),
+        cmocka_unit_test(test_a_run_says_all_of_it_anew),
         cmocka_unit_test(test_names_and_parties),
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_every_wrong_type_is_refused),
