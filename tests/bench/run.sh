@@ -32,54 +32,43 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 load() { # label options...
-    local label=$1
-    shift
-    case " $wanted " in *" $label "*) ;; *) return 0 ;; esac
-    "$bin/bench/load" --label "$label" --build "$build" --json "$results" --ports "$ports" \
-        --server "$server" "$@" || failures=$((failures + 1))
+    "$bin/bench/load" --label "$1" --build "$build" --json "$results" --ports "$ports" \
+        --server "$server" "${@:2}" || failures=$((failures + 1))
 }
 
-any_of() { # labels... : is one of them wanted?
-    local label
-    for label; do
-        case " $wanted " in *" $label "*) return 0 ;; esac
-    done
-    return 1
+is_wanted() { # label
+    case " $wanted " in *" $1 "*) ;; *) return 1 ;; esac
+}
+
+# Each on processes that have done nothing before: what a scenario leaves behind in memory and in
+# the page cache slows the next one down, by a fifth.
+scenario() { # label options...
+    is_wanted "$1" || return 0
+    stack_start hs256
+    load "$@" --secret "$secret"
+    stack_stop
 }
 
 messages() {
     local protocol
-    any_of fan16 fan128 fan50 pairs1 pairs16 messaging chat simple callie || return 0
-    stack_start hs256
-    load fan16 --scenario fanout --clients 1000 --window 16 --secret "$secret"
-    load fan128 --scenario fanout --clients 1000 --window 128 --secret "$secret"
-    load fan50 --scenario fanout --clients 1000 --rate 50 --secret "$secret"
-    load pairs1 --scenario pairs --clients 200 --window 1 --secret "$secret"
-    load pairs16 --scenario pairs --clients 200 --window 16 --secret "$secret"
+    scenario fan16 --scenario fanout --clients 1000 --window 16
+    scenario fan128 --scenario fanout --clients 1000 --window 128
+    scenario fan50 --scenario fanout --clients 1000 --rate 50
+    scenario pairs1 --scenario pairs --clients 200 --window 1
+    scenario pairs16 --scenario pairs --clients 200 --window 16
     for protocol in messaging chat simple callie; do
-        load $protocol --scenario pairs --protocol $protocol --clients 200 --window 16 --secret "$secret"
+        scenario $protocol --scenario pairs --protocol $protocol --clients 200 --window 16
     done
-    stack_stop
 }
 
-# Memory and connecting are measured on processes that have done nothing before.
 connections() {
-    if any_of idle; then
-        stack_start hs256
-        load idle --scenario idle --clients 10000 --hold "${HOLD:-5}" --every 30 --secret "$secret"
-        stack_stop
-    fi
-    if any_of storm; then
-        stack_start hs256
-        load storm --scenario storm --clients 5000 --secret "$secret"
-        stack_stop
-    fi
-    if any_of storm-rs256; then
-        stack_start rs256
-        guest_tokens 5000 >"$scratch/tokens"
-        load storm-rs256 --scenario storm --clients 5000 --tokens "$scratch/tokens"
-        stack_stop
-    fi
+    scenario idle --scenario idle --clients 10000 --hold "${HOLD:-5}" --every 30
+    scenario storm --scenario storm --clients 5000
+    is_wanted storm-rs256 || return 0
+    stack_start rs256
+    guest_tokens 5000 >"$scratch/tokens"
+    load storm-rs256 --scenario storm --clients 5000 --tokens "$scratch/tokens"
+    stack_stop
 }
 
 guest_tokens() { # how many

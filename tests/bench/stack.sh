@@ -1,7 +1,7 @@
 # Sourced by run.sh and peers.sh: a private Trunkline on free ports, data in a directory of its own.
 #
 #   stack_start hs256|rs256   sets $ports, $server (name:pid list), $auth_port, $secret
-#   stack_stop                ends what it started, by pid
+#   stack_stop                ends what it started, by pid; what Redis has written goes
 #
 # The caller sets $bin (the binaries) and $scratch (a directory); GATEWAYS and ROUTERS say how many.
 
@@ -85,4 +85,5 @@ stack_stop() {
         wait "$pid" 2>/dev/null || true # its status is that of the signal
     done
     stack_pids=()
+    [ -z "${data:-}" ] || rm -rf "$data/redis"
 }
