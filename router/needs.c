@@ -10,7 +10,15 @@ struct needs {
     void (*visit)(void *arg, const struct engine_need *);
     void *arg;
     size_t missing;
+    /* What was looked up last: frames of one user mostly come one behind the other, and where they
+     * name what the one before them named, they name it in the same place. */
+    struct slice user, from, chat;
 };
+
+static bool is_same(struct slice a, struct slice b)
+{
+    return a.data == b.data && a.length == b.length;
+}
 
 static void miss(struct needs *needs, const struct engine_need *need)
 {
@@ -28,6 +36,9 @@ bool engine_knows(const struct engine *engine, struct slice id)
 
 static void need_user(struct needs *needs, struct slice user)
 {
+    if (is_same(user, needs->user))
+        return;
+    needs->user = user;
     if (user.length && !engine_knows(needs->engine, user))
         miss(needs, &(struct engine_need){.kind = ENGINE_NEED_USER, .name = user});
 }
@@ -101,7 +112,13 @@ static void of_message_ack(struct needs *needs, const struct frame *frame)
 
 static void of_post(struct needs *needs, const struct frame *frame)
 {
-    need_conversation(needs, frame->conversation_post.from, frame->conversation_post.chat);
+    const struct frame_conversation_post *post = &frame->conversation_post;
+
+    if (is_same(post->from, needs->from) && is_same(post->chat, needs->chat))
+        return;
+    needs->from = post->from;
+    needs->chat = post->chat;
+    need_conversation(needs, post->from, post->chat);
 }
 
 static void of_change(struct needs *needs, const struct frame *frame)
