@@ -143,10 +143,11 @@ void user_remember_seen(struct engine *engine, struct user *user, struct number 
     char text[NUMBER_TEXT_SIZE];
     int length;
 
+    /* Acknowledged out of turn, it may have been sent again since `seen` rose above it. */
+    user->seen_entry = engine_entry_number(engine);
     if (number_compare(number, user->seen) <= 0)
         return;
     user->seen = number;
-    user->seen_entry = engine_entry_number(engine);
     length = number_format(number, text);
     effects_hset(engine->effects, engine_key(engine, &engine->key_seen, "seen"), user_slice(user),
                  slice_of(text, (size_t)length));

@@ -288,6 +288,33 @@ static void an_ack_after_a_take_counts(void **state)
 }
 
 /* It waits behind the window: acknowledged by another device, or sent before the take. */
+/* m1 was sent again when m2 had been acknowledged: until that is written, too, it is remembered. */
+static void an_ack_out_of_turn_is_remembered_as_long(void **state)
+{
+    (void)state;
+    connect_flags(G2, 1, "bob", CONNECTION_FLAG_ACK);
+    connect_user(G3, 2, "bob");
+    turn();
+    direct(G1, "alice", "bob", "m1");
+    direct(G1, "alice", "bob", "m2");
+    turn();
+    ack(G2, 1, "bob", "m2");
+    turn();
+    world_take(world);
+    turn();
+    ack(G2, 1, "bob", "m1");
+    turn();
+    /* All that was there before the take. */
+    for (int g = 0; g < 3; g++)
+        SAY(g, OUTPUT_WRITTEN, output_written, .number = {.epoch = world_epoch(world)});
+    turn();
+    closed(G2, 1, (struct number){0});
+    turn();
+    world_take(world);
+    turn();
+    assert_int_equal(sizes().pending, 0);
+}
+
 static void an_ack_of_what_waits_counts(void **state)
 {
     (void)state;
@@ -319,6 +346,7 @@ int main(void)
         TEST(what_waits_for_a_word_keeps_its_place_over_a_take),
         TEST(pending_is_stored_when_an_acknowledging_client_comes),
         TEST(an_ack_after_a_take_counts),
+        TEST(an_ack_out_of_turn_is_remembered_as_long),
         TEST(an_ack_of_what_waits_counts),
     };
 
