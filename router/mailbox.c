@@ -522,6 +522,8 @@ static void pending_to_mailbox(struct engine *engine, struct user *user)
         if (message->policy != DELIVERY_STORE)
             discard(engine, user, message);
     }
+    /* Nothing else may change of him in this commit. */
+    unread_settle(engine, user);
     window_clear(user);
 }
 

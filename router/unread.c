@@ -424,7 +424,9 @@ static void end_mark(struct engine *engine, struct user *user)
     effects_open(effects, EFFECT_HDEL, effects_key(effects, "user", user_slice(user)), 3);
     for (int i = 0; i < 3; i++)
         effects_text(effects, slice_text(fields[i]));
-    /* Of what is below the watermark, the output streams may still hold some. */
+    /* Of what is below the watermark, the output streams may still hold some: also of what was read
+     * in this commit. */
+    unread_settle(engine, user);
     user_remember_seen(engine, user, user->delivered);
     user->keep = false;
     user->keep_written = 0;

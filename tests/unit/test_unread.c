@@ -338,6 +338,23 @@ static void a_replay_waits_for_what_is_stored_behind_its_page(void **state)
     expect(G1, "MESSAGE_DELIVERY connections=[2] * id=\"m2\" *", NULL);
 }
 
+/* He goes before he has it, and nothing else changes: the watermark is above it all the same. */
+static void what_is_dropped_with_its_connection_is_below_the_watermark(void **state)
+{
+    struct frame_direct_message message = direct_to("alice", "bob", "m1");
+
+    (void)state;
+    come(G1, 1, KEEP, "");
+    leave(G1, 1);
+    come(G3, 3, CONNECTION_FLAG_HIDDEN, "");
+    message.policy = DELIVERY_DISCARD;
+    say_direct(G3, message);
+    turn();
+    leave(G3, 3);
+    expect_mailbox("bob", "");
+    expect_nothing_left();
+}
+
 /* Nobody who keeps is there any more; the stream still holds what he read. */
 static void a_mark_that_ends_brings_nothing_back(void **state)
 {
@@ -355,6 +372,33 @@ static void a_mark_that_ends_brings_nothing_back(void **state)
         turn();
     }
     send_one("m2");
+    expect_field("user", T("bob"), "keep", "");
+    world_take(world);
+    turn();
+    assert_int_equal(sizes().pending, 1);
+}
+
+static void his_last_readings_are_not_forgotten_with_the_mark(void **state)
+{
+    (void)state;
+    come(G3, 3, 0, "");
+    come(G1, 1, KEEP, "");
+    leave(G1, 1);
+    for (int day = 0; day < 31; day++) {
+        pass(DAY_MS);
+        for (int g = 0; g < 3; g++)
+            say(g, &(struct frame){.type = FRAME_GATEWAY_HEARTBEAT});
+        if (day == 28) {
+            send_one("m1");
+            send_one("m2");
+        }
+        turn();
+    }
+    for (int i = 2; i > 0; i--)
+        SAY(G1, MESSAGE_READ, message_read, .connection = 1, .user = T("bob"),
+            .id = T(i == 2 ? "m2" : "m1"));
+    direct(G1, "alice", "bob", "m3");
+    turn();
     expect_field("user", T("bob"), "keep", "");
     world_take(world);
     turn();
@@ -792,7 +836,9 @@ int main(void)
         TEST(what_is_unread_is_on_its_way_after_a_take),
         TEST(who_acknowledges_later_has_it_stored),
         TEST(a_replay_waits_for_what_is_stored_behind_its_page),
+        TEST(what_is_dropped_with_its_connection_is_below_the_watermark),
         TEST(a_mark_that_ends_brings_nothing_back),
+        TEST(his_last_readings_are_not_forgotten_with_the_mark),
         TEST(what_is_read_while_its_page_comes_is_not_delivered),
         TEST(nobody_reads_what_is_not_kept),
         TEST(while_it_is_unread_it_is_kept_once),
