@@ -67,7 +67,7 @@ struct side {
 struct device {
     struct place *place;           /* NULL: not connected */
     struct model_gateway *gateway; /* its line to the user's partition */
-    uint64_t connection;
+    uint64_t connection, flags;
     size_t serial;               /* of this connection among all */
     size_t last_of[SENDERS_MAX]; /* newest message taken of each sender's connection */
     size_t unacked[SENT_MAX], unacked_count;
@@ -79,7 +79,7 @@ struct sent {
     struct model_gateway *by; /* the line that it was sent on */
     const struct place *told_at[GATEWAYS + 1];
     size_t told;
-    bool retry, resent, keeps, tells, accepted, refused, taken, acked, replied;
+    bool retry, resent, keeps, tells, accepted, refused, taken, acked, replied, gone;
     uint64_t first_ms;
     struct number number;
     size_t present;
@@ -88,6 +88,9 @@ struct sent {
 struct sim {
     struct chance chance;
     size_t steps;
+    bool in_order;  /* what is acknowledged or read is the oldest */
+    bool restless;  /* partitions are taken again and again */
+    bool forgetful; /* nothing is kept for long: neither messages nor who keeps them */
     struct engine_limits limits;
     struct side sides[PARTITIONS], *side; /* the one that is spoken of */
     struct frame_reader *reader;
@@ -140,6 +143,12 @@ static inline uint32_t partition_of_user(unsigned user)
 static inline struct line *line_of(const struct sim *sim, struct place *place)
 {
     return &place->lines[sim->side->partition];
+}
+
+/* Some connections of these users take the place of others. */
+static inline bool replaces(unsigned user)
+{
+    return user % 3 == 1;
 }
 
 static inline bool keeps_unread(unsigned user)

@@ -237,6 +237,13 @@ static void check_mailbox(struct sim *sim, unsigned user)
         check_unread(sim, user, entries, count);
 }
 
+/* Not what is too old: its copy in the mailbox goes before the one in a stream. Nor of those whose
+ * connections are replaced: one that was may be told of late, and lives on. */
+static bool stays_gone(const struct sent *sent)
+{
+    return sent->keeps && !sent->resent && (keeps_unread(sent->to) || !replaces(sent->to));
+}
+
 /* I3: what was accepted is on its way, or waits, until somebody has it (or, of one who
  * acknowledges, until his word). */
 static void check_kept(struct sim *sim)
@@ -251,6 +258,9 @@ static void check_kept(struct sim *sim)
 
         if (sent->present == sim->stamp)
             sent->accepted = true;
+        if (sent->gone && sent->present == sim->stamp && stays_gone(sent))
+            chance_fail(&sim->chance, "m%zu to u%u was gone and is there again", i, sent->to);
+        sent->gone = sent->accepted && sent->present != sim->stamp;
         if (sent->accepted && sent->keeps && !done && sent->present != sim->stamp)
             chance_fail(&sim->chance, "I3: m%zu to u%u was accepted and is gone", i, sent->to);
     }

@@ -96,7 +96,7 @@ static void on_taken(void *arg, struct model_gateway *gateway, uint64_t connecti
         chance_fail(&sim->chance, "m%zu was written to a connection that nobody has", index);
     note_order(sim, device, index);
     /* One who keeps reads what he has: of that too there is a word. */
-    if (acknowledges(user, number_of) || device_keeps(user, number_of))
+    if (device->flags & (CONNECTION_FLAG_ACK | CONNECTION_FLAG_KEEP))
         device->unacked[device->unacked_count++] = index;
 }
 
@@ -173,20 +173,31 @@ static struct place *pick_place(struct sim *sim)
     return &sim->places[chance_below(&sim->chance, GATEWAYS)];
 }
 
+static uint64_t pick_flags(struct sim *sim, unsigned user, unsigned number)
+{
+    uint64_t flags = acknowledges(user, number) ? CONNECTION_FLAG_ACK : 0;
+
+    /* All of a user's connections are in one slot here. */
+    if (replaces(user) && chance_of(&sim->chance, 40))
+        flags |= CONNECTION_FLAG_REPLACE;
+    if (number && chance_of(&sim->chance, 20))
+        flags |= CONNECTION_FLAG_HIDDEN;
+    if (!keeps_unread(user))
+        return flags;
+    if (chance_of(&sim->chance, 10))
+        flags |= CONNECTION_FLAG_ACK;
+    return device_keeps(user, number) ? flags | CONNECTION_FLAG_KEEP : flags;
+}
+
 static void connect_device(struct sim *sim, unsigned user, unsigned number)
 {
     struct device *device = &sim->devices[user][number];
     struct place *place = pick_place(sim);
-    uint64_t flags = acknowledges(user, number) ? CONNECTION_FLAG_ACK : 0, replace = 0;
     struct model_gateway *gateway = place->lines[partition_of_user(user)].gateway;
 
-    /* All of a user's connections are in one slot here. */
-    if (user % 3 == 1 && chance_of(&sim->chance, 40))
-        replace = CONNECTION_FLAG_REPLACE;
-    if (device_keeps(user, number))
-        flags = CONNECTION_FLAG_KEEP;
     *device = (struct device){.place = place, .gateway = gateway, .serial = ++sim->serials};
-    device->connection = model_gateway_open(gateway, user_name(user), flags | replace);
+    device->flags = pick_flags(sim, user, number);
+    device->connection = model_gateway_open(gateway, user_name(user), device->flags);
     if (chance_of(&sim->chance, 50))
         model_gateway_subscribe(
             gateway, device->connection, (unsigned)chance_below(&sim->chance, 8),
@@ -255,7 +266,7 @@ static void send_direct(struct sim *sim, unsigned user, struct device *device)
         .to = (unsigned)chance_below(&sim->chance, USERS),
         .serial = device->serial,
         .retry = chance_of(&sim->chance, 50),
-        .keeps = policy == DELIVERY_STORE && ttl_ms == 0,
+        .keeps = policy == DELIVERY_STORE && ttl_ms == 0 && !sim->forgetful,
         .tells = policy == DELIVERY_DISCARD_AND_TELL,
         .first_ms = model_store_time(sim->side->store),
     };
@@ -290,24 +301,34 @@ static void say_read(unsigned user, const struct device *device, size_t index)
                                                        .id = message_id(index, text)}});
 }
 
-/* His word about one that he has: acknowledged, or, of one who keeps, read. */
-static void say_ack(struct sim *sim, unsigned user, struct device *device)
+static void acknowledge(unsigned user, const struct device *device, size_t index)
 {
-    size_t at = chance_below(&sim->chance, device->unacked_count);
-    size_t index = device->unacked[at];
     char text[24];
 
-    device->unacked[at] = device->unacked[--device->unacked_count];
-    sim->sent[index].acked = true;
-    if (keeps_unread(user)) {
-        say_read(user, device, index);
-        return;
-    }
     model_gateway_say(device->gateway,
                       &(struct frame){.type = FRAME_MESSAGE_ACK,
                                       .message_ack = {.connection = device->connection,
                                                       .user = slice_text(user_name(user)),
                                                       .id = message_id(index, text)}});
+}
+
+/* His word about one that he has: acknowledged, or, of one who keeps, read; some do both. */
+static void say_ack(struct sim *sim, unsigned user, struct device *device)
+{
+    size_t at = sim->in_order ? 0 : chance_below(&sim->chance, device->unacked_count);
+    size_t index = device->unacked[at];
+    bool reads = device->flags & CONNECTION_FLAG_KEEP;
+
+    if (device->flags & CONNECTION_FLAG_ACK)
+        acknowledge(user, device, index);
+    if (reads && device->flags & CONNECTION_FLAG_ACK && chance_rarely(&sim->chance, 5000))
+        return;
+    if (reads)
+        say_read(user, device, index);
+    sim->sent[index].acked |= reads || !keeps_unread(user);
+    device->unacked_count--;
+    memmove(&device->unacked[at], &device->unacked[at + 1],
+            (device->unacked_count - at) * sizeof(device->unacked[0]));
 }
 
 static void set_presence(unsigned user, struct device *device)
@@ -567,7 +588,7 @@ static void step_router(struct sim *sim)
             world_take(sim->side->world);
         return;
     }
-    if (chance_rarely(&sim->chance, 120)) {
+    if (chance_rarely(&sim->chance, sim->restless ? 1500 : 120)) {
         give_up(sim, chance_of(&sim->chance, 30));
         return;
     }
@@ -646,12 +667,16 @@ static void start(struct sim *sim, uint64_t seed, size_t steps)
 {
     *sim = (struct sim){.steps = steps};
     chance_start(&sim->chance, seed);
+    sim->in_order = chance_of(&sim->chance, 25);
+    sim->restless = chance_of(&sim->chance, 20);
+    sim->forgetful = chance_of(&sim->chance, 5);
     sim->limits = (struct engine_limits){
         .gateway_death_ms = 15000,
         .presence_grace_ms = chance_of(&sim->chance, 30) ? 0 : 2000,
         .mailbox_messages = chance_of(&sim->chance, 20) ? 8 : 1000,
         .mailbox_bytes = 1 << 20,
-        .mailbox_ms = 30ULL * 24 * 3600 * 1000,
+        .mailbox_ms =
+            sim->forgetful ? 200 + chance_below(&sim->chance, 800) : 30ULL * 24 * 3600 * 1000,
         .user_connections = 2 + chance_below(&sim->chance, 3),
         .window_messages = 2 + chance_below(&sim->chance, 5),
         .window_bytes = chance_of(&sim->chance, 20) ? 200 : 1 << 18,
