@@ -527,6 +527,15 @@ static void pending_to_mailbox(struct engine *engine, struct user *user)
     window_clear(user);
 }
 
+/* Too old, it went from the mailbox, and a take found it in the stream of this connection alone:
+ * those that came since do not get it any more. */
+static bool was_dropped(const struct engine *engine, const struct user *user,
+                        const struct message *message)
+{
+    return message->target_count == 1 && user->connection_count > 1 &&
+           message_expired(engine, message);
+}
+
 /* What closing one connection means for one pending message. A user who acknowledges himself
  * confirms by his word alone. */
 static void close_target(struct engine *engine, struct user *user, struct message *message,
@@ -536,7 +545,8 @@ static void close_target(struct engine *engine, struct user *user, struct messag
     bool taken = target != NULL && number_compare(message->number, seen) <= 0 &&
                  !(connection->flags & CONNECTION_FLAG_ACK);
 
-    if ((taken || message->written) && user->ack_count == 0)
+    if (((taken || message->written) && user->ack_count == 0) ||
+        (target != NULL && was_dropped(engine, user, message)))
         confirm(engine, user, message, user->connection_count > 1);
     else if (target != NULL)
         message_remove_target(message, target);

@@ -315,6 +315,30 @@ static void an_ack_out_of_turn_is_remembered_as_long(void **state)
     assert_int_equal(sizes().pending, 0);
 }
 
+/* A take finds it in the stream of the connection that was there when it waited. */
+static void what_was_too_old_is_not_pending_for_ever(void **state)
+{
+    struct frame_direct_message message = direct_to("alice", "bob", "m1");
+
+    (void)state;
+    message.ttl_ms = 1000;
+    say_direct(G1, message);
+    connect_user(G2, 1, "bob");
+    turn();
+    world_take(world);
+    pass(2000);
+    turn();
+    expect_mailbox("bob", "");
+    connect_user(G3, 2, "bob");
+    turn();
+    world_take(world);
+    turn();
+    assert_int_equal(sizes().pending, 1);
+    closed(G2, 1, (struct number){0});
+    turn();
+    assert_int_equal(sizes().pending, 0);
+}
+
 static void an_ack_of_what_waits_counts(void **state)
 {
     (void)state;
@@ -347,6 +371,7 @@ int main(void)
         TEST(pending_is_stored_when_an_acknowledging_client_comes),
         TEST(an_ack_after_a_take_counts),
         TEST(an_ack_out_of_turn_is_remembered_as_long),
+        TEST(what_was_too_old_is_not_pending_for_ever),
         TEST(an_ack_of_what_waits_counts),
     };
 
