@@ -278,10 +278,11 @@ void mailbox_page(struct engine *engine, struct user *user)
             continue;
         }
         pending_insert(engine, user, message);
+        /* One that keeps may have come since another had it. */
+        if (!message->confirmed || user->keep_count)
+            send_to_all(engine, user, message);
         if (message->confirmed)
             settle_confirmed(engine, user);
-        else
-            send_to_all(engine, user, message);
     }
 }
 

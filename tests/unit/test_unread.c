@@ -802,6 +802,24 @@ static void acknowledged_out_of_turn(void **state)
     expect_mailbox("bob", "m1 m2");
 }
 
+/* One that keeps came between: it has not had what another acknowledged before its turn. */
+static void what_another_acknowledged_comes_all_the_same(void **state)
+{
+    (void)state;
+    come(G1, 1, KEEP, "");
+    leave(G1, 1);
+    come(G2, 2, CONNECTION_FLAG_ACK, "");
+    for (int i = 0; i < 5; i++)
+        send_one((const char *[]){"a", "b", "c", "d", "e"}[i]);
+    ack(G2, 2, "bob", "e");
+    turn();
+    deaf_all();
+    come(G1, 3, KEEP, "");
+    ack(G2, 2, "bob", "a");
+    turn();
+    expect_ids(G1, "a b c d e");
+}
+
 static void a_guest_keeps_nothing(void **state)
 {
     (void)state;
@@ -858,6 +876,7 @@ int main(void)
         TEST(what_is_unread_counts_against_the_limit),
         TEST(what_is_on_its_way_counts_against_the_limit),
         TEST(acknowledged_out_of_turn),
+        TEST(what_another_acknowledged_comes_all_the_same),
         TEST(a_guest_keeps_nothing),
     };
 
