@@ -2,6 +2,7 @@
 
 #include "common/xalloc.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -49,6 +50,7 @@ enum {
 
 /* Where a run of frames has the last texts of each type. */
 struct frame_said {
+    size_t end; /* of the run so far; 0: it begins */
     struct place {
         uint32_t at, length;
     } texts[TYPES][TEXTS_MOST];
@@ -362,7 +364,9 @@ void frame_encode_next(struct buffer *buffer, struct frame_said *said, const str
 {
     if (buffer->length == 0)
         frame_said_forget(said);
+    assert(said->end == 0 || said->end == buffer->length);
     append_frame(buffer, said, frame);
+    said->end = buffer->length;
 }
 
 static void print_field(struct buffer *out, enum field_kind kind, const void *value)

@@ -150,7 +150,7 @@ void frame_said_destroy(struct frame_said **);
 /* Another run begins in the same buffer. In one that is empty a run begins by itself. */
 void frame_said_forget(struct frame_said *);
 /* Appends the frame to a run, and leaves out each text that the last frame of its type in it had,
- * too. The run must stay as it is, and be read from its beginning. */
+ * too. All of a run is appended by this; it must stay as it is, and be read from its beginning. */
 void frame_encode_next(struct buffer *, struct frame_said *, const struct frame *);
 /* Appends the frame in words, for logs and tools; bodies are shortened. */
 void frame_print(struct buffer *, const struct frame *);

@@ -206,41 +206,49 @@ static void count_all(const struct model_gateway *gateway, uint64_t topics[MODEL
     }
 }
 
-static void encode_topic(struct buffer *out, unsigned topic, uint64_t connections)
+static struct frame count_of_topic(unsigned topic, uint64_t connections)
 {
-    frame_encode(out, &(struct frame){.type = FRAME_TOPIC_COUNT,
-                                      .topic_count = {.topic = slice_text(model_topics[topic]),
-                                                      .connections = connections}});
+    return (struct frame){
+        .type = FRAME_TOPIC_COUNT,
+        .topic_count = {.topic = slice_text(model_topics[topic]), .connections = connections},
+    };
 }
 
-static void encode_set(struct buffer *out, unsigned set, uint64_t connections)
+/* names: of the set, valid until the next call. */
+static struct frame count_of_set(unsigned set, uint64_t connections, struct buffer *names)
 {
-    struct buffer names = {0};
-
+    names->length = 0;
     for (unsigned i = 0; i < PATTERNS; i++) {
         if (!(set >> i & 1))
             continue;
-        if (names.length)
-            buffer_append_byte(&names, ',');
-        buffer_append_text(&names, pattern_names[i]);
+        if (names->length)
+            buffer_append_byte(names, ',');
+        buffer_append_text(names, pattern_names[i]);
     }
-    frame_encode(out, &(struct frame){.type = FRAME_PATTERNS_COUNT,
-                                      .patterns_count = {.patterns = buffer_slice(&names),
-                                                         .connections = connections}});
-    buffer_finish(&names);
+    return (struct frame){
+        .type = FRAME_PATTERNS_COUNT,
+        .patterns_count = {.patterns = buffer_slice(names), .connections = connections},
+    };
 }
 
 static void say_counts(struct model_gateway *gateway)
 {
     uint64_t topics[MODEL_TOPICS], sets[SETS];
+    struct buffer names = {0};
+    struct frame frame;
 
     count_all(gateway, topics, sets);
-    for (unsigned t = 0; t < MODEL_TOPICS; t++)
+    for (unsigned t = 0; t < MODEL_TOPICS; t++) {
+        frame = count_of_topic(t, topics[t]);
         if (topics[t] != gateway->topic_counts[t])
-            encode_topic(&gateway->gathered, t, topics[t]);
-    for (unsigned s = 1; s < SETS; s++)
+            model_gateway_say(gateway, &frame);
+    }
+    for (unsigned s = 1; s < SETS; s++) {
+        frame = count_of_set(s, sets[s], &names);
         if (sets[s] != gateway->set_counts[s])
-            encode_set(&gateway->gathered, s, sets[s]);
+            model_gateway_say(gateway, &frame);
+    }
+    buffer_finish(&names);
     memcpy(gateway->topic_counts, topics, sizeof(topics));
     memcpy(gateway->set_counts, sets, sizeof(sets));
 }
@@ -447,6 +455,8 @@ void model_gateway_announce(struct model_gateway *gateway, size_t chunks)
 {
     const struct held *first = STAILQ_FIRST(&gateway->held);
     const struct peer *peer;
+    struct buffer names = {0};
+    struct frame frame;
     size_t at = 0;
 
     assert(chunks <= CHUNKS_MAX);
@@ -464,12 +474,17 @@ void model_gateway_announce(struct model_gateway *gateway, size_t chunks)
     LIST_FOREACH(peer, &gateway->peers, link)
     encode_announced(&gateway->chunks[at++ % chunks], peer);
     count_all(gateway, gateway->topic_counts, gateway->set_counts);
-    for (unsigned t = 0; t < MODEL_TOPICS; t++)
+    for (unsigned t = 0; t < MODEL_TOPICS; t++) {
+        frame = count_of_topic(t, gateway->topic_counts[t]);
         if (gateway->topic_counts[t])
-            encode_topic(&gateway->chunks[0], t, gateway->topic_counts[t]);
-    for (unsigned s = 1; s < SETS; s++)
+            frame_encode(&gateway->chunks[0], &frame);
+    }
+    for (unsigned s = 1; s < SETS; s++) {
+        frame = count_of_set(s, gateway->set_counts[s], &names);
         if (gateway->set_counts[s])
-            encode_set(&gateway->chunks[chunks - 1], s, gateway->set_counts[s]);
+            frame_encode(&gateway->chunks[chunks - 1], &frame);
+    }
+    buffer_finish(&names);
 }
 
 /* ---- the way out ---- */
