@@ -156,12 +156,12 @@ static void on_rested(uv_timer_t *timer)
 
 /*
  * A commit costs by itself, and for each user in it, beside what it costs for each message. When
- * Redis is so busy that one takes milliseconds, the next waits as long as the last one took: it is
- * larger then, and Redis does less for each message. One that is quicker is followed at once.
+ * Redis is so busy that one takes milliseconds, the next waits twice as long as the last one took:
+ * it is larger then, and Redis does less for each message. One that is quicker is followed at once.
  */
 static void rest(struct partition *partition, uint64_t commit_us)
 {
-    uint64_t ms = commit_us / 1000;
+    uint64_t ms = commit_us / 1000 * 2;
 
     if (ms > 0)
         uv_timer_start(partition->rest, on_rested, ms < REST_MS ? ms : REST_MS, 0);
