@@ -14,14 +14,15 @@ stack_fail() {
     exit 1
 }
 
-# Below the range the kernel takes ports from for outgoing connections.
+# Sets $port: below the range the kernel takes ports from for outgoing connections, and no other of
+# this stack, whose processes may not listen yet.
 free_port() {
-    local port
     while :; do
         port=$((20000 + RANDOM % 12000))
+        case " $stack_ports " in *" $port "*) continue ;; esac
         (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
     done
-    echo "$port"
+    stack_ports+=" $port"
 }
 
 stack_spawn() { # name command...
@@ -45,10 +46,12 @@ stack_wait() { # what command...
 }
 
 stack_start() { # hs256|rs256
-    local redis_port n port
+    local redis_port n port pid stack_ports=
     data=$scratch/stack-$((++stack_number)) server='' ports=''
     mkdir -p "$data/redis"
-    redis_port=$(free_port) auth_port=$(free_port) secret=$data/secret
+    free_port && redis_port=$port
+    free_port && auth_port=$port
+    secret=$data/secret
     head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$secret"
     export TRUNKLINE_REDIS=redis://127.0.0.1:$redis_port TRUNKLINE_RATE_LIMITS=off
     export TRUNKLINE_AUTH_LISTEN=127.0.0.1:$auth_port TRUNKLINE_AUTH_KEYS=$data/keys
@@ -61,13 +64,16 @@ stack_start() { # hs256|rs256
     stack_spawn auth "$bin/auth"
     for ((n = 1; n <= ${ROUTERS:-1}; n++)); do stack_spawn "router-$n" "$bin/router"; done
     for ((n = 1; n <= ${GATEWAYS:-2}; n++)); do
-        port=$(free_port)
+        free_port
         TRUNKLINE_GATEWAY_LISTEN=127.0.0.1:$port stack_spawn "gateway-$n" "$bin/gateway"
         ports+=${ports:+,}$port
     done
     stack_wait auth curl -fsS --max-time 2 "http://127.0.0.1:$auth_port/healthz"
     for port in ${ports//,/ }; do
         stack_wait "the gateway on $port" curl -fsS --max-time 2 "http://127.0.0.1:$port/readyz"
+    done
+    for pid in "${stack_pids[@]}"; do
+        kill -0 "$pid" 2>/dev/null || stack_fail "a process of the stack has ended"
     done
 }
 
