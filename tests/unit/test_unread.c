@@ -35,6 +35,23 @@ static void send_one(const char *id)
     turn();
 }
 
+/* The gateways live on. */
+static void pass_days(int days)
+{
+    for (int day = 0; day < days; day++) {
+        pass(DAY_MS);
+        for (int g = 0; g < 3; g++)
+            say(g, &(struct frame){.type = FRAME_GATEWAY_HEARTBEAT});
+        turn();
+    }
+}
+
+static void take(void)
+{
+    world_take(world);
+    turn();
+}
+
 static void expect_index(size_t expected)
 {
     size_t count;
@@ -226,8 +243,7 @@ static void expect_nothing_left(void)
 {
     expect_mailbox("bob", "");
     expect_index(0);
-    world_take(world);
-    turn();
+    take();
     assert_int_equal(sizes().pending, 0);
     leave(G1, 1);
     expect_mailbox("bob", "");
@@ -257,8 +273,7 @@ static void what_is_read_out_of_turn_has_the_others_stored(void **state)
     read_message("m2", "");
     expect_mailbox("bob", "m1 m3");
     deaf_all();
-    world_take(world);
-    turn();
+    take();
     expect_ids(G1, "m1 m3");
     read_message("m3", "");
     read_message("m1", "");
@@ -273,13 +288,11 @@ static void the_watermark_is_above_all_that_was_read(void **state)
     send_one("m1");
     send_one("m2");
     read_message("m2", "");
-    world_take(world);
-    turn();
+    take();
     SAY(G1, MESSAGE_READ, message_read, .connection = 1, .user = T("bob"), .id = T("m1"));
     direct(G1, "alice", "bob", "m3");
     turn();
-    world_take(world);
-    turn();
+    take();
     assert_int_equal(sizes().pending, 1);
     read_message("m3", "");
     expect_nothing_left();
@@ -293,8 +306,7 @@ static void what_is_unread_is_on_its_way_after_a_take(void **state)
     send_one("m2");
     send_one("m3");
     read_message("m1", "");
-    world_take(world);
-    turn();
+    take();
     assert_int_equal(sizes().pending, 2);
     send_one("m2"); /* again: it is there already */
     read_message("m2", "");
@@ -365,16 +377,10 @@ static void a_mark_that_ends_brings_nothing_back(void **state)
     written(G1);
     read_message("m1", "");
     leave(G1, 1);
-    for (int day = 0; day < 31; day++) {
-        pass(DAY_MS);
-        for (int g = 0; g < 3; g++)
-            say(g, &(struct frame){.type = FRAME_GATEWAY_HEARTBEAT});
-        turn();
-    }
+    pass_days(31);
     send_one("m2");
     expect_field("user", T("bob"), "keep", "");
-    world_take(world);
-    turn();
+    take();
     assert_int_equal(sizes().pending, 1);
 }
 
@@ -384,24 +390,17 @@ static void his_last_readings_are_not_forgotten_with_the_mark(void **state)
     come(G3, 3, 0, "");
     come(G1, 1, KEEP, "");
     leave(G1, 1);
-    for (int day = 0; day < 31; day++) {
-        pass(DAY_MS);
-        for (int g = 0; g < 3; g++)
-            say(g, &(struct frame){.type = FRAME_GATEWAY_HEARTBEAT});
-        if (day == 28) {
-            send_one("m1");
-            send_one("m2");
-        }
-        turn();
-    }
+    pass_days(29);
+    send_one("m1");
+    send_one("m2");
+    pass_days(2);
     for (int i = 2; i > 0; i--)
         SAY(G1, MESSAGE_READ, message_read, .connection = 1, .user = T("bob"),
             .id = T(i == 2 ? "m2" : "m1"));
     direct(G1, "alice", "bob", "m3");
     turn();
     expect_field("user", T("bob"), "keep", "");
-    world_take(world);
-    turn();
+    take();
     assert_int_equal(sizes().pending, 1);
 }
 
@@ -500,12 +499,10 @@ static void kept_once_while_he_is_away(void **state)
     (void)state;
     come(G1, 1, KEEP, "");
     leave(G1, 1);
-    world_take(world);
-    turn();
+    take();
     deaf_all();
     send_one("m1");
-    world_take(world);
-    turn();
+    take();
     send_one("m1");
     expect(G3, "DIRECT_REPLY * status=2 *", "DIRECT_REPLY * status=2 *", NULL);
     expect_mailbox("bob", "m1");
@@ -617,11 +614,9 @@ static void a_take_in_the_middle_goes_on(void **state)
     have_read_nothing_of(600);
     come(G2, 2, KEEP, "");
     assert_int_equal(heard_count(G2, "n0", "n255"), 256);
-    world_take(world);
-    turn();
+    take();
     assert_int_equal(heard_count(G2, "n256", "n511"), 256);
-    world_take(world);
-    turn();
+    take();
     assert_int_equal(heard_count(G2, "n512", "n599"), 88);
     line = hear(G2);
     assert_string_equal(line, "");
@@ -703,12 +698,7 @@ static void the_mark_lasts_for_a_while(void **state)
     written(G1);
     turn();
     leave(G1, 1);
-    for (int day = 0; day < 29; day++) {
-        pass(DAY_MS);
-        for (int g = 0; g < 3; g++)
-            say(g, &(struct frame){.type = FRAME_GATEWAY_HEARTBEAT});
-        turn();
-    }
+    pass_days(29);
     send_one("m2");
     expect_mailbox("bob", "m1 m2");
     expect_index(2);
