@@ -59,7 +59,7 @@ static void check_pending(const struct user *user)
     {
         must(number_compare(message->number, last) > 0, "pending in order", user);
         must(message->user == user, "pending belongs to its user", user);
-        /* I5: a mailbox that is not empty holds all that is unconfirmed. */
+        /* I5: a mailbox in which something waits holds all that is unconfirmed. */
         must(message->stored == (user->waiting > 0), "a mailbox holds all or nothing", user);
         must(message->stored || is_on_its_way(message), "no place has it", user);
         last = message->number;

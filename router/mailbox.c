@@ -1,8 +1,8 @@
 /*
  * Durable messages to a user (delivery.md, S6 and S7). Those on their way are in `pending` and in
  * output streams: the output stream is the mailbox of those who are online. The mailbox proper
- * holds what came while the user was away or behind; a mailbox that is not empty holds all that is
- * unconfirmed, in order of numbers. See state.h.
+ * holds what came while the user was away or behind, and what is kept until it is read (unread.c);
+ * one in which something waits holds all that is unconfirmed, in order of numbers. See state.h.
  */
 #include "common/xalloc.h"
 #include "router/mailbox.h"

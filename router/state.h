@@ -165,7 +165,7 @@ struct user {
     struct number sent;      /* the newest that an output stream may hold */
     struct number *gone;     /* read while a page is on its way that may still have it */
     size_t gone_count;
-    struct unread *unread;      /* what is in the mailbox, by number and id; NULL: nothing known */
+    struct unread *unread;      /* what is kept, by number and id; NULL: nothing known */
     struct number mailbox_last; /* highest number stored; zero when not known */
     struct number paged;        /* highest number of the mailbox that is in pending */
     struct message_list window; /* loaded from the mailbox, above paged, not sent yet */
@@ -431,7 +431,7 @@ size_t message_size(const struct message *);
  * messages are kept until they are read, and *reply is that one's. */
 bool mailbox_accept(struct engine *, struct user *, struct message *,
                     struct frame_direct_reply *reply);
-/* What is pending has copies from now on: it waits for its user's own word. */
+/* What is pending has copies in the mailbox from now on. */
 void mailbox_store_pending(struct engine *, struct user *);
 /* A connection has come: pending first, then what waits. */
 void mailbox_on_connect(struct engine *, struct user *, struct connection *);
