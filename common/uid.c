@@ -112,9 +112,28 @@ static void pooled_random(uint8_t bits[10])
     memcpy(bits, pool + left, 10);
 }
 
-void uid_ulid(uint64_t now_ms, char text[ULID_TEXT_SIZE])
+/* `count` digits of 5 bits each, from the lowest of the number. */
+static void base32(char *text, int count, uint64_t number)
 {
     static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+    while (count--) {
+        text[count] = alphabet[number & 31];
+        number >>= 5;
+    }
+}
+
+/* Of high and low the lowest 40 bits. */
+static void write_ulid(uint64_t ms, uint64_t high, uint64_t low, char text[ULID_TEXT_SIZE])
+{
+    base32(text, 10, ms);
+    base32(text + 10, 8, high);
+    base32(text + 18, 8, low);
+    text[26] = '\0';
+}
+
+void uid_ulid(uint64_t now_ms, char text[ULID_TEXT_SIZE])
+{
     uint8_t bits[10];
     uint64_t high = 0, low = 0;
 
@@ -123,11 +142,12 @@ void uid_ulid(uint64_t now_ms, char text[ULID_TEXT_SIZE])
         high = high << 8 | bits[i];
         low = low << 8 | bits[i + 5];
     }
-    for (int i = 9; i >= 0; i--, now_ms >>= 5)
-        text[i] = alphabet[now_ms & 31];
-    for (int i = 17; i >= 10; i--, high >>= 5)
-        text[i] = alphabet[high & 31];
-    for (int i = 25; i >= 18; i--, low >>= 5)
-        text[i] = alphabet[low & 31];
-    text[26] = '\0';
+    write_ulid(now_ms, high, low, text);
+}
+
+void uid_ulid_of(uint64_t at_ms, uint64_t hash, uint64_t number, char text[ULID_TEXT_SIZE])
+{
+    uint64_t high = mix(hash + number * 0x9e3779b97f4a7c15);
+
+    write_ulid(at_ms, high, mix(high ^ hash), text);
 }

@@ -23,5 +23,8 @@ void uid_connection(uint64_t gateway_bits, uint64_t connection, char text[UUID_T
 bool uid_connection_find(uint64_t gateway_bits, struct slice uuid, uint64_t *connection);
 /* A ULID: 48 bits of milliseconds, 80 random bits. */
 void uid_ulid(uint64_t now_ms, char text[ULID_TEXT_SIZE]);
+/* One whose 80 bits are derived from (hash of what counts, number within it): every process writes
+   the same. */
+void uid_ulid_of(uint64_t at_ms, uint64_t hash, uint64_t number, char text[ULID_TEXT_SIZE]);
 
 #endif

@@ -242,6 +242,12 @@ static void known_set(struct known_message *message, struct slice from, struct s
     message->exists = true;
 }
 
+void conversation_message_id(struct slice conversation, uint64_t number, uint64_t at_ms,
+                             char text[ULID_TEXT_SIZE])
+{
+    uid_ulid_of(at_ms, recent_hash_add(recent_hash_begin(), conversation), number, text);
+}
+
 void conversation_forget_known(struct conversation *conversation, uint64_t id)
 {
     struct known_message *message =
@@ -259,6 +265,8 @@ void engine_message(struct engine *engine, struct slice id, uint64_t message_id,
 {
     struct known_message *message = known_get(get(engine, id), message_id);
     struct journal_reader reader;
+    char derived[ULID_TEXT_SIZE];
+    struct slice own_id;
     uint64_t number = 0;
 
     if (message->from_log)
@@ -270,8 +278,12 @@ void engine_message(struct engine *engine, struct slice id, uint64_t message_id,
     do
         number = journal_next(&reader);
     while (number != 0 && number < message_id);
-    if (number == message_id)
-        known_set(message, record_text(&reader.item, "from"), record_text(&reader.item, "id"));
+    if (number != message_id)
+        return;
+    own_id = record_text(&reader.item, "id");
+    conversation_message_id(id, number, record_number(&reader.item, "at"), derived);
+    known_set(message, record_text(&reader.item, "from"),
+              own_id.length ? own_id : slice_text(derived));
 }
 
 void engine_change(struct engine *engine, struct slice id, uint64_t message_id, struct slice change)

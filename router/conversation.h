@@ -11,6 +11,7 @@
 #ifndef ROUTER_CONVERSATION_H
 #define ROUTER_CONVERSATION_H
 
+#include "common/uid.h"
 #include "router/state.h"
 
 /* A user in it, and what he has of it: message ids. */
@@ -95,6 +96,10 @@ struct participant *conversation_new_member(struct engine *, struct conversation
 uint64_t conversation_trimmed_of(const struct engine *, const struct conversation *);
 /* A message of which something was fetched, or NULL. */
 struct known_message *conversation_known(const struct conversation *, uint64_t id);
+/* The id of a message whose author gave it none: of the conversation of this name, this number and
+ * time. The same at every partition. */
+void conversation_message_id(struct slice conversation, uint64_t number, uint64_t at_ms,
+                             char text[ULID_TEXT_SIZE]);
 /* What was looked up before the message was there tells nothing of it. */
 void conversation_forget_known(struct conversation *, uint64_t id);
 

@@ -125,6 +125,8 @@ void conversation_on_post(struct engine *engine, struct gateway *gateway,
                        &(struct frame_conversation_event){
                            .from = request->from,
                            .id = request->id,
+                           .by_gateway = gateway->bits,
+                           .by_connection = request->connection,
                            .policy = request->policy,
                            .protocol = request->protocol,
                            .content = request->content,
@@ -200,8 +202,9 @@ static void write_change(struct engine *engine, struct conversation *conversatio
     buffer_finish(&value);
 }
 
-static void change(struct engine *engine, struct conversation *conversation,
-                   struct known_message *message, const struct frame_conversation_change *request)
+static void change(struct engine *engine, const struct gateway *gateway,
+                   struct conversation *conversation, struct known_message *message,
+                   const struct frame_conversation_change *request)
 {
     bool deleted = request->change == CONVERSATION_DELETE;
     struct slice nothing = {0};
@@ -211,6 +214,8 @@ static void change(struct engine *engine, struct conversation *conversation,
         .from = request->from,
         .message = request->message,
         .id = message->own_id,
+        .by_gateway = gateway->bits,
+        .by_connection = request->connection,
         .protocol = request->protocol,
         .content = request->content,
         .body = deleted ? nothing : request->body,
@@ -229,6 +234,6 @@ void conversation_on_change(struct engine *engine, struct gateway *gateway,
     enum conversation_status status = may_change(engine, conversation, request, &message);
 
     if (status == CONVERSATION_OK)
-        change(engine, conversation, message, request);
+        change(engine, gateway, conversation, message, request);
     conversation_reply(gateway, request->connection, request->request, status, request->message);
 }

@@ -6,6 +6,7 @@
 #include "router/events.h"
 
 #include "common/xalloc.h"
+#include "router/conversation.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,12 +246,20 @@ static void tell_author(struct engine *engine, const struct user *user,
 static void deliver(struct engine *engine, struct user *user,
                     const struct frame_conversation_event *event)
 {
+    struct frame_conversation_event named = *event;
     struct frame_direct_reply reply = {0};
+    char id[ULID_TEXT_SIZE];
 
     if (user->chat && !mailbox_wants(user))
         return;
-    (void)mailbox_accept(engine, user, message_of_event(event, engine_next_number(engine)), &reply);
-    tell_author(engine, user, event, reply.status);
+    if (named.id.length == 0) {
+        conversation_message_id(conversation_id(engine, user_slice(user), event->chat),
+                                event->message, event->at_ms, id);
+        named.id = slice_text(id);
+    }
+    (void)mailbox_accept(engine, user, message_of_event(&named, engine_next_number(engine)),
+                         &reply);
+    tell_author(engine, user, &named, reply.status);
 }
 
 static void signal_change(struct user *user, const struct frame_conversation_event *event)

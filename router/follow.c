@@ -126,8 +126,19 @@ static bool is_live(const struct connection *connection)
     return (connection->flags & CONNECTION_FLAG_FOLLOWING) && !is_behind(connection);
 }
 
-/* Those who are live at this gateway have the event now. Returns how many they are. */
-static size_t take_live(struct user *user, const struct gateway *gateway, uint64_t *ids)
+/* It has the answer to what it did, and asked for no echo. */
+static bool has_answer(const struct connection *connection,
+                       const struct frame_conversation_event *event)
+{
+    return connection->id == event->by_connection &&
+           connection->gateway->bits == event->by_gateway &&
+           slice_equal(user_slice(connection->user), event->from) &&
+           !(connection->flags & CONNECTION_FLAG_ECHO);
+}
+
+/* Those who are live at this gateway have the event now. Returns how many are to be told. */
+static size_t take_live(struct user *user, const struct gateway *gateway,
+                        const struct frame_conversation_event *event, uint64_t *ids)
 {
     struct connection *connection;
     size_t count = 0;
@@ -138,7 +149,8 @@ static size_t take_live(struct user *user, const struct gateway *gateway, uint64
             connection->event == user->event_newest)
             continue;
         connection->event = user->event_newest;
-        ids[count++] = connection->id;
+        if (!has_answer(connection, event))
+            ids[count++] = connection->id;
     }
     return count;
 }
@@ -159,8 +171,9 @@ void follow_on_event(struct engine *engine, struct user *user,
             go_on(engine, connection);
             continue;
         }
-        count = take_live(user, connection->gateway, ids);
-        say_event(engine, connection->gateway, ids, count, user->event_newest, event);
+        count = take_live(user, connection->gateway, event, ids);
+        if (count)
+            say_event(engine, connection->gateway, ids, count, user->event_newest, event);
     }
     free(ids);
 }
@@ -304,6 +317,9 @@ void follow_on_request(struct engine *engine, struct gateway *gateway,
                                              .resync = resync,
                                          }});
     connection->flags |= CONNECTION_FLAG_FOLLOWING;
+    connection->flags &= ~(uint64_t)CONNECTION_FLAG_ECHO;
+    if (request->echo)
+        connection->flags |= CONNECTION_FLAG_ECHO;
     connection_set_visible(engine, connection, true);
     go_on(engine, connection);
 }

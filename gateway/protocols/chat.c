@@ -121,7 +121,7 @@ static void on_identify(struct handshake *handshake)
 
 void chat_stop_following(struct session *session)
 {
-    session->flags &= ~(uint64_t)CONNECTION_FLAG_FOLLOWING;
+    session->flags &= ~(uint64_t)(CONNECTION_FLAG_FOLLOWING | CONNECTION_FLAG_ECHO);
     session->event = UINT64_MAX;
 }
 

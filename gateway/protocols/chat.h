@@ -136,6 +136,8 @@ void chat_ask_missed(struct session *, struct chat_open *);
 /* ---- chat_presence.c ---- */
 /* Follows those who share a chat with the user, when his events are followed. */
 void chat_follow_all(struct session *);
+/* A message of its own is in this chat: if it is a dialog, with whom may be new. */
+void chat_follow_chat(struct session *, struct slice chat);
 /* Hook: an event was handed over: a new chat has new people. */
 void chat_on_event(struct session *, const struct frame_event_delivery *);
 

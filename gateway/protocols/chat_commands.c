@@ -1,10 +1,8 @@
 /*
  * chat: what is asked of routers. Everything is checked before anything is sent.
  */
-#include "common/clock.h"
 #include "gateway/protocols/chat.h"
 
-#include "common/uid.h"
 #include "gateway/bus/uplink.h"
 
 #include <stdio.h>
@@ -120,23 +118,20 @@ static void post(const struct chat_request *request, const struct chat_open *ope
 {
     struct session *session = request->session;
     struct buffer *body = chat_scratch();
-    char own_id[ULID_TEXT_SIZE];
 
     append_body(body, request);
-    uid_ulid(clock_wall_ms(), own_id);
-    send_frame(
-        request, partition_of_request(request, open->chat),
-        &(struct frame){.type = FRAME_CONVERSATION_POST,
-                        .conversation_post = {.connection = session->id,
-                                              .request = open->number,
-                                              .from = session->user,
-                                              .chat = open->chat,
-                                              .id = client_id.data ? client_id : slice_text(own_id),
-                                              .retry = client_id.data != NULL,
-                                              .policy = DELIVERY_STORE,
-                                              .protocol = FRAME_PROTOCOL_CHAT,
-                                              .content = CONTENT_JSON,
-                                              .body = buffer_slice(body)}});
+    send_frame(request, partition_of_request(request, open->chat),
+               &(struct frame){.type = FRAME_CONVERSATION_POST,
+                               .conversation_post = {.connection = session->id,
+                                                     .request = open->number,
+                                                     .from = session->user,
+                                                     .chat = open->chat,
+                                                     .id = client_id,
+                                                     .retry = client_id.data != NULL,
+                                                     .policy = DELIVERY_STORE,
+                                                     .protocol = FRAME_PROTOCOL_CHAT,
+                                                     .content = CONTENT_JSON,
+                                                     .body = buffer_slice(body)}});
 }
 
 void chat_do_new(struct chat_request *request)
@@ -165,6 +160,7 @@ void chat_finish_new(struct session *session, struct chat_open *open,
         buffer_append_slice(out, open->client_id);
     }
     buffer_append_byte(out, '}');
+    chat_follow_chat(session, open->chat);
     chat_end(session, open, buffer_slice(out));
 }
 
@@ -294,11 +290,16 @@ static bool is_subscribing(const struct chat_request *request)
 void chat_do_subscribe(struct chat_request *request)
 {
     struct session *session = request->session;
+    const struct json_value *echo = json_member(request->payload, "echo");
     const struct chat_open *open;
     uint64_t after = 0;
 
     if (!chat_read_number(request, "lastEventId", 0, &after))
         return;
+    if (echo && json_type(echo) != JSON_BOOL) {
+        chat_refuse(request, "echo must be true or false");
+        return;
+    }
     if (is_subscribing(request)) {
         chat_fail(session, &request->name, CHAT_CONFLICT, "another subscribe is not answered yet",
                   0);
@@ -310,12 +311,15 @@ void chat_do_subscribe(struct chat_request *request)
     if (open == NULL)
         return;
     chat_stop_following(session);
+    if (json_is_true(echo))
+        session->flags |= CONNECTION_FLAG_ECHO;
     send_frame(request, session->partition,
                &(struct frame){.type = FRAME_EVENTS_FOLLOW,
                                .events_follow = {.connection = session->id,
                                                  .request = open->number,
                                                  .user = session->user,
-                                                 .after = after}});
+                                                 .after = after,
+                                                 .echo = json_is_true(echo)}});
 }
 
 void chat_do_offline(struct chat_request *request)

@@ -116,13 +116,23 @@ void chat_follow_all(struct session *session)
     (void)!chat_ask_own_chats(session, on_chats);
 }
 
-void chat_on_event(struct session *session, const struct frame_event_delivery *event)
+static void follow_user(struct session *session, struct slice user)
 {
     struct names names;
 
-    if (event->kind != EVENT_NEW)
-        return;
     begin_names(session, &names, false);
-    add_name(session, &names, chat_is_group(event->chat) ? event->from : event->chat);
+    add_name(session, &names, user);
     follow_names(session, &names);
+}
+
+void chat_follow_chat(struct session *session, struct slice chat)
+{
+    if ((session->flags & CONNECTION_FLAG_FOLLOWING) && !chat_is_group(chat))
+        follow_user(session, chat);
+}
+
+void chat_on_event(struct session *session, const struct frame_event_delivery *event)
+{
+    if (event->kind == EVENT_NEW)
+        follow_user(session, chat_is_group(event->chat) ? event->from : event->chat);
 }

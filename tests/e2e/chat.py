@@ -9,12 +9,12 @@ _numbers = itertools.count(1)
 
 
 class Chat:
-    def __init__(self, stack, user, gateway=0, subscribe=0, **options):
+    def __init__(self, stack, user, gateway=0, subscribe=0, echo=False, **options):
         """subscribe: the last event seen; None leaves the connection hidden."""
         self.user = user
         self.client = stack.open("chat", user, gateway=gateway, **options)
         if subscribe is not None:
-            self.subscribed = self.subscribe(subscribe)
+            self.subscribed = self.subscribe(subscribe, **({"echo": True} if echo else {}))
 
     # ---- requests ------------------------------------------------------------------------
 
@@ -48,8 +48,8 @@ class Chat:
         assert isinstance(response["error"]["message"], str)
         return response["error"]["code"]
 
-    def subscribe(self, last=0):
-        return self.ask("subscribe", {"lastEventId": last})
+    def subscribe(self, last=0, **options):
+        return self.ask("subscribe", {"lastEventId": last, **options})
 
     def new(self, chat, message, **fields):
         """The messageId."""

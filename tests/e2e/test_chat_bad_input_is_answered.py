@@ -53,6 +53,7 @@ BAD_REQUESTS = [
     ("edit", {"chatId": "bob", "messageId": 9007199254740993, "message": "hi"}),
     ("edit", {"chatId": "bob", "messageId": 1}), ("delete", {"chatId": "bob", "messageId": -1}),
     ("dlvrd", {"chatId": "bob", "messageId": None}), ("read", {"chatId": "bob"}),
+    ("subscribe", {"echo": "true"}), ("subscribe", {"echo": None}),
     ("subscribe", {"lastEventId": "1"}), ("subscribe", {"lastEventId": -1}),
     ("getMessage", {"messageId": 1}), ("getMessages", {"chatId": "bob", "count": 101}),
     ("getMessages", {"chatId": "bob", "count": 0}), ("getMessages", {"chatId": "bob"}),

@@ -24,6 +24,7 @@ def tea(stack):
 
 def test_all_members_get_what_is_written(tea):
     _, group, (alice, bob, carol) = tea
+    bob.subscribe(0, echo=True)
     assert bob.new(group, "hi all", clientMessageId="c-1") == 1
     for member in (alice, bob, carol):
         event = member.event("new")
@@ -37,6 +38,12 @@ def test_all_members_get_what_is_written(tea):
                                                    "message": "hello all"}
         assert member.event("delete")["payload"] == {"chatId": group, "messageId": 1}
         assert [event["id"] for event in member.events()] == [1, 2, 3]
+    alice.new(group, "hi Bob")
+    carol.new(group, "hi both")
+    for member in (bob, carol, alice):
+        member.event("new", message="hi both" if member is not carol else "hi Bob")
+    assert [event["id"] for event in alice.events()] == [1, 2, 3, 5]
+    assert [event["id"] for event in carol.events()] == [1, 2, 3, 4]
 
 
 def test_each_member_marks_for_himself(tea):

@@ -42,34 +42,80 @@ def test_the_conversation_of_the_source(stack):
     assert user2.event("delete")["payload"] == {"chatId": one, "messageId": 1}
 
 
-def test_event_ids_count_up_by_one(pair):
-    alice, bob = pair
+def test_event_ids_count_up_by_one(stack):
+    alice, bob = (Chat(stack, user, gateway, echo=True)
+                  for gateway, user in enumerate(stack.users("alice", "bob")))
     for number in range(1, 21):
         assert alice.new(bob.user, f"message {number}") == number
     bob.ask("read", {"chatId": alice.user, "messageId": 20})
     alice.event("read")
     bob.await_event(20)
-    for client in pair:
-        events = client.events()
-        assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    for client, count in ((alice, 21), (bob, 20)):
+        assert [event["id"] for event in client.events()] == list(range(1, count + 1))
     assert [event["payload"]["message"] for event in bob.events("new")] == [
         f"message {number}" for number in range(1, 21)]
 
 
-def test_all_devices_see_every_event(stack, pair):
+def test_other_devices_see_what_one_does(stack, pair):
+    """Its answers tell the one what it has done: events do not, unless it asked for an echo."""
     alice, bob = pair
-    phone = Chat(stack, alice.user, gateway=1)
-    message = alice.new(bob.user, "hi", clientMessageId="c-1")
-    alice.ask("edit", {"chatId": bob.user, "messageId": message, "message": "ho"})
-    alice.ask("delete", {"chatId": bob.user, "messageId": message})
-    for device in (alice, phone):
+    devices = [Chat(stack, alice.user, gateway=gateway) for gateway in (0, 1)]
+    wall = Chat(stack, alice.user, gateway=1, echo=True)
+    message = wall.new(bob.user, "hi", clientMessageId="c-1")
+    wall.ask("edit", {"chatId": bob.user, "messageId": message, "message": "ho"})
+    wall.ask("delete", {"chatId": bob.user, "messageId": message})
+    for device in (alice, *devices, wall):
         device.await_event(3)
         assert [event["eventType"] for event in device.events()] == ["new", "edit", "delete"]
         assert device.events()[0]["payload"] == {
             "chatId": bob.user, "userId": alice.user, "messageId": message, "message": "hi",
             "clientMessageId": "c-1"}
-    bob.await_event(3)
-    assert len(bob.events()) == 3
+    message = alice.new(bob.user, "mine")
+    alice.ask("edit", {"chatId": bob.user, "messageId": message, "message": "ours"})
+    alice.ask("delete", {"chatId": bob.user, "messageId": message})
+    bob.new(alice.user, "yours")
+    for device in (alice, *devices, wall):
+        device.await_event(7)
+    assert [event["id"] for event in alice.events()] == [1, 2, 3, 7]
+    for device in (*devices, wall):
+        assert [event["id"] for event in device.events()] == list(range(1, 8))
+    bob.await_event(6)
+    assert [event["id"] for event in bob.events()] == list(range(1, 7))
+
+
+def test_what_was_done_before_is_read_again(stack, pair):
+    """The log has it, for every device: who says that he has seen less gets it."""
+    alice, bob = pair
+    alice.new(bob.user, "mine")
+    bob.await_event(1)
+    again = Chat(stack, alice.user, gateway=1)
+    again.await_event(1)
+    assert alice.ask("getEvents", {"fromEventId": 1}) == again.events()
+    assert alice.subscribe() == {"lastEventId": 1, "count": 1}
+    alice.await_event(1)
+    assert alice.events() == again.events()
+
+
+def test_an_echo_ends_with_the_next_subscribe(stack, pair):
+    alice, bob = pair
+    assert alice.subscribe(0, echo=True) == {"lastEventId": 0, "count": 0}
+    alice.new(bob.user, "one")
+    alice.await_event(1)
+    assert alice.subscribe(1) == {"lastEventId": 1, "count": 0}
+    alice.new(bob.user, "two")
+    bob.new(alice.user, "three")
+    alice.await_event(3)
+    assert [event["id"] for event in alice.events()] == [1, 3]
+
+
+def test_one_who_writes_first_sees_the_other_come(pair, stack):
+    """Whom a dialog begins with is followed from the answer on."""
+    alice, _ = pair
+    carol = stack.users("carol")[0]
+    alice.new(carol, "are you there?")
+    other = Chat(stack, carol, gateway=1)
+    assert alice.event("online")["payload"] == {"userId": carol}
+    other.close()
 
 
 def test_marks_are_cumulative_and_told_once(pair):

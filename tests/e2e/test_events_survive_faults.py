@@ -35,7 +35,7 @@ class Talker:
         return self.answer(self.start(kind, **payload))
 
     def follow(self, after):
-        return self.request("subscribe", lastEventId=after)["payload"]
+        return self.request("subscribe", lastEventId=after, echo=True)["payload"]
 
     def write(self, chat, text):
         return self.request("new", chatId=chat, message=text)["payload"]["messageId"]

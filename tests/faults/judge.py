@@ -17,7 +17,8 @@ with "event" and:
     came      conn kind id sender to number [mid]
                                       mid: the id it has in the protocol; id: its own
     subscribed conn topics            the Status to it has come
-    numbered  conn number             an event of chat; what it brings is one more of "came"
+    numbered  conn number [echo own]  an event of chat; what it brings is one more of "came"; own: the
+                                      id of a message of its user's; echo: it gets those it sent
     read      conn id                 messaging: from now on it is not to come again
     presence  conn of status
     quiet     [away waiting lasting unbroken]
@@ -229,13 +230,23 @@ def _sent_before(journal, y, x):
 
 
 def gapped(journal):
-    """I7: a device of chat, which says at each connect what it has seen, sees events one by one."""
-    newest = collections.Counter()
+    """
+    I7: a device of chat, which says at each connect what it has seen, sees events one by one; but
+    without an echo not all of what it sent itself.
+    """
+    newest, left_out = collections.Counter(), collections.Counter()
+    unseen = collections.defaultdict(set)  # device -> ids that it sent and has not seen as events
     for event in journal.events:
+        if event["event"] == "sent":
+            unseen[device_of(event["conn"])].add(event["id"])
         if event["event"] == "numbered":
             device = device_of(event["conn"])
-            if event["number"] != newest[device] + 1:
+            gap = event["number"] - newest[device] - 1
+            unseen[device].discard(event.get("own"))
+            left_out[device] += gap
+            if gap < 0 or (gap and event.get("echo")) or left_out[device] > len(unseen[device]):
                 yield f"{event['conn']} saw event {event['number']} after {newest[device]}"
+                left_out[device] -= gap
             newest[device] = event["number"]
 
 

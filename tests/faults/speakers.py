@@ -13,7 +13,7 @@ READ_WITHIN = 0.5
 
 
 class Chat(Client):
-    """Follows its user's events from the last one it has seen."""
+    """Follows its user's events from the last one it has seen, now and then with an echo."""
 
     protocol = "chat"
     welcomes = False
@@ -21,12 +21,15 @@ class Chat(Client):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self._event = 0
+        self._echo = False
 
     def _path(self):
         return f"/chat?token={self._token}"
 
     async def _greet(self, socket, conn):
-        await self._ask(socket, f"s:{conn}", "subscribe", {"lastEventId": self._event})
+        self._echo = self._random.random() < 0.5
+        await self._ask(socket, f"s:{conn}", "subscribe",
+                        {"lastEventId": self._event, "echo": self._echo})
 
     async def _ask(self, socket, id, what, payload):
         await socket.send(json.dumps({"type": "request", "timestamp": 0, "id": id,
@@ -62,9 +65,11 @@ class Chat(Client):
         if "id" not in message:
             return
         self._event = message["id"]
-        self._recorder.write("numbered", conn=conn, number=message["id"])
         payload = message["payload"]
-        if message["eventType"] == "new" and payload["userId"] != self.user:
+        own = message["eventType"] == "new" and payload["userId"] == self.user
+        self._recorder.write("numbered", conn=conn, number=message["id"], echo=self._echo,
+                             own=payload["message"].partition("|")[0] if own else None)
+        if message["eventType"] == "new" and not own:
             self._came(conn, "direct", payload["message"], self.user, payload["messageId"])
 
 

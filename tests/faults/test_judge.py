@@ -126,6 +126,13 @@ CLEAN = {
         both().subscribe("a1", "t").send("a1", 1, "t", "topic").answer("a1", 1).quiet(),
     "presence follows": both().presence("a1", "b", "offline").presence("a1", "b", "online").quiet()
     .close("b1").presence("a1", "b", "offline").quiet("b"),
+    "what one sends is no event of his":
+        to("chat").send("b/1", 1, "a").answer("b/1", 1).come("a1", 1, "b", "a")
+        .add("numbered", conn="b/1", number=2).quiet(),
+    "but of his other device":
+        to("chat").send("b/1", 1, "a").answer("b/1", 1).come("a1", 1, "b", "a")
+        .add("numbered", conn="b'/1", number=1, own="b:1").add("numbered", conn="b'/1", number=2)
+        .quiet(),
     "presence told to one who left": both().presence("a1", "b", "offline").close("a1").quiet(),
 }
 
@@ -155,6 +162,16 @@ FAULTY = {
         .come("b/2", 1).quiet(),
     "gapped": to("chat").add("numbered", conn="b/1", number=1)
     .add("numbered", conn="b/1", number=3).quiet(),
+    "gapped though it gets what it sends":
+        to("chat").send("b/1", 1, "a").answer("b/1", 1).come("a1", 1, "b", "a")
+        .add("numbered", conn="b/1", number=2, echo=True).quiet(),
+    "gapped by more than it sent":
+        to("chat").send("b/1", 1, "a").answer("b/1", 1).come("a1", 1, "b", "a")
+        .add("numbered", conn="b/1", number=3).quiet(),
+    "gapped by what it has seen":
+        to("chat").send("b/1", 1, "a").answer("b/1", 1).come("a1", 1, "b", "a")
+        .add("numbered", conn="b/1", number=1, own="b:1").add("numbered", conn="b/1", number=3)
+        .quiet(),
     "gapped by one that came again":
         to("chat").add("numbered", conn="b/1", number=1).close("b/1").open("b/2", protocol="chat")
         .add("numbered", conn="b/2", number=1).quiet(),

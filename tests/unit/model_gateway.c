@@ -291,17 +291,22 @@ uint64_t model_gateway_open(struct model_gateway *gateway, const char *user, uin
     return peer->id;
 }
 
-void model_gateway_follow(struct model_gateway *gateway, uint64_t connection, uint64_t after)
+void model_gateway_follow(struct model_gateway *gateway, uint64_t connection, uint64_t after,
+                          bool echo)
 {
-    const struct peer *peer = peer_find(gateway, connection);
+    struct peer *peer = peer_find(gateway, connection);
 
     if (peer == NULL || (peer->flags & CONNECTION_FLAG_FOLLOWING))
         return;
+    peer->flags &= ~(uint64_t)CONNECTION_FLAG_ECHO;
+    if (echo)
+        peer->flags |= CONNECTION_FLAG_ECHO;
     model_gateway_say(gateway, &(struct frame){.type = FRAME_EVENTS_FOLLOW,
                                                .events_follow = {.connection = connection,
                                                                  .request = 1,
                                                                  .user = slice_text(peer->user),
-                                                                 .after = after}});
+                                                                 .after = after,
+                                                                 .echo = echo}});
 }
 
 bool model_gateway_follows(const struct model_gateway *gateway, uint64_t connection)
@@ -565,6 +570,15 @@ static void on_delivery(struct model_gateway *gateway,
     }
 }
 
+static void miss(struct model_gateway *gateway, const struct peer *peer, uint64_t come)
+{
+    if ((peer->flags & CONNECTION_FLAG_ECHO) || gateway->listener.skipped == NULL)
+        wrong(gateway, "I7: an event is missing");
+    else
+        gateway->listener.skipped(gateway->listener.arg, gateway, peer->id, peer->event + 1,
+                                  come - 1);
+}
+
 /* Told again after an announcement, it is dropped. */
 static void on_event(struct model_gateway *gateway, const struct frame_event_delivery *event)
 {
@@ -574,7 +588,7 @@ static void on_event(struct model_gateway *gateway, const struct frame_event_del
         if (peer == NULL || event->event <= peer->event)
             continue;
         if (event->event != peer->event + 1)
-            wrong(gateway, "I7: an event is missing");
+            miss(gateway, peer, event->event);
         if (number_compare(event->number, peer->handed) <= 0)
             wrong(gateway, "I4: an event came below what the connection had before");
         peer->event = event->event;

@@ -23,6 +23,10 @@ struct model_listener {
                   struct number);
     /* The same of an event of its user. May be NULL. */
     void (*taken_event)(void *arg, struct model_gateway *, uint64_t connection, uint64_t event);
+    /* The events from first to last did not come: what the connection did itself, without an echo.
+     * May be NULL: then it is wrong. */
+    void (*skipped)(void *arg, struct model_gateway *, uint64_t connection, uint64_t first,
+                    uint64_t last);
     /* The router refused the connection; it is closed. */
     void (*refused)(void *arg, struct model_gateway *, uint64_t connection);
     /* Every frame of an entry that was read in step. */
@@ -43,7 +47,7 @@ struct slice model_gateway_id(const struct model_gateway *);
 /* ---- clients ---- */
 uint64_t model_gateway_open(struct model_gateway *, const char *user, uint64_t flags);
 /* Asks for its user's events above `after`; again if no answer came. */
-void model_gateway_follow(struct model_gateway *, uint64_t connection, uint64_t after);
+void model_gateway_follow(struct model_gateway *, uint64_t connection, uint64_t after, bool echo);
 /* Whether it was answered. */
 bool model_gateway_follows(const struct model_gateway *, uint64_t connection);
 /* Reports it closed. Unknown ones: nothing. */

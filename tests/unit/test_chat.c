@@ -384,7 +384,7 @@ static void new_is_posted_to_the_dialog(void **state)
     assert_int_equal(frame.conversation_post.connection, 7);
     assert_text(frame.conversation_post.from, "alice");
     assert_text(frame.conversation_post.chat, "bob");
-    assert_int_equal(frame.conversation_post.id.length, ULID_TEXT_SIZE - 1);
+    assert_int_equal(frame.conversation_post.id.length, 0);
     assert_int_equal(frame.conversation_post.retry, 0);
     assert_int_equal(frame.conversation_post.policy, DELIVERY_STORE);
     assert_int_equal(frame.conversation_post.protocol, FRAME_PROTOCOL_CHAT);
@@ -722,6 +722,19 @@ static void subscribe_is_answered_and_opens_the_way_for_events(void **state)
     assert_int_equal(alice->flags, CONNECTION_FLAG_EVENTS | CONNECTION_FLAG_FOLLOWING);
     assert_string_equal(asked.script, "chat_chats");
     assert_string_equal(asked.words, "chats:alice 1000 ");
+}
+
+static void subscribe_may_ask_for_an_echo(void **state)
+{
+    (void)state;
+    request_of("subscribe", "{\"lastEventId\":1,\"echo\":true}");
+    assert_int_equal(the_frame(FRAME_EVENTS_FOLLOW).events_follow.echo, 1);
+    followed(the_frame(FRAME_EVENTS_FOLLOW).events_follow.request, 9, 8, false);
+    assert_true(alice->flags & CONNECTION_FLAG_ECHO);
+    fake_forget_frames();
+    request_of("subscribe", "{\"echo\":false}");
+    assert_int_equal(the_frame(FRAME_EVENTS_FOLLOW).events_follow.echo, 0);
+    assert_false(alice->flags & CONNECTION_FLAG_ECHO);
 }
 
 static void subscribe_needs_no_payload(void **state)
@@ -1227,6 +1240,7 @@ int main(void)
         TEST(so_many_requests_wait_and_no_more),
         TEST(rate_limits_are_told),
         TEST(subscribe_is_answered_and_opens_the_way_for_events),
+        TEST(subscribe_may_ask_for_an_echo),
         TEST(subscribe_needs_no_payload),
         TEST(what_is_not_held_is_resynced),
         TEST(one_subscribe_at_a_time),

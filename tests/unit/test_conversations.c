@@ -2,6 +2,7 @@
  * Dialogs: posts are numbered, logged and told to both, changes and marks are the author's and the
  * reader's own, and all of it is the same for the next owner (docs/delivery.md, S11).
  */
+#include "common/uid.h"
 #include "common/xalloc.h"
 #include "tests/unit/voices.h"
 
@@ -272,6 +273,46 @@ static void an_author_changes_his_message(void **state)
     expect(G1, "CONVERSATION_REPLY * status=0 message=1", NULL);
     expect(G2, "SIGNAL_DELIVERY connections=[5] kind=4 * id=\"a1\" message=1 *", NULL);
     expect_field("changes", T(DIALOG), "1", "delete 1700000000500");
+}
+
+/* The id in the one frame that g has heard; owned. */
+static char *id_heard(int g)
+{
+    char *heard = hear(g), *begin = strstr(heard, " id=\""), *id;
+
+    assert_non_null(begin);
+    assert_null(strstr(begin + 1, " id=\""));
+    begin += sizeof(" id=\"") - 1;
+    id = strndup(begin, strcspn(begin, "\""));
+    free(heard);
+    return id;
+}
+
+/* Where it is read and where it is changed: nobody has written it down. */
+static void one_without_an_id_has_one_all_the_same(void **state)
+{
+    char *id, *other, *edited;
+
+    (void)state;
+    connect_user(G2, 5, "bob");
+    post(G1, "alice", "bob", "");
+    turn();
+    id = id_heard(G2);
+    assert_int_equal(strlen(id), ULID_TEXT_SIZE - 1);
+    pass(500);
+    post(G1, "alice", "bob", "");
+    turn();
+    other = id_heard(G2);
+    assert_string_not_equal(id, other);
+    world_take(world);
+    worlds_settle(worlds, world_count);
+    change(G1, "alice", "bob", 1, CONVERSATION_EDIT, "new body");
+    turn();
+    edited = id_heard(G2);
+    assert_string_equal(id, edited);
+    free(id);
+    free(other);
+    free(edited);
 }
 
 static void what_is_deleted_stays_deleted(void **state)
@@ -662,6 +703,7 @@ int main(void)
         TEST(a_full_mailbox_is_told_to_the_author),
         TEST(a_dialog_with_oneself_has_one_member),
         TEST(an_author_changes_his_message),
+        TEST(one_without_an_id_has_one_all_the_same),
         TEST(what_is_deleted_stays_deleted),
         TEST(only_the_author_changes),
         TEST(a_message_looked_for_too_early_can_be_changed_later),

@@ -151,6 +151,78 @@ static void a_follower_hears_what_happens(void **state)
            "EVENT_DELIVERY * event=3 * kind=2 chat=\"bob\" *", NULL);
 }
 
+/* In how many of g's new frames it is. */
+static unsigned count_event(int g, int event)
+{
+    char *heard = hear(g), text[32];
+    unsigned count = 0;
+
+    snprintf(text, sizeof(text), " event=%d ", event);
+    for (const char *at = heard; (at = strstr(at, text)) != NULL; at++)
+        count++;
+    free(heard);
+    return count;
+}
+
+static void write_as(int g, uint64_t connection, const char *from, const char *chat)
+{
+    SAY(g, CONVERSATION_POST, conversation_post, .connection = connection, .from = T(from),
+        .chat = T(chat), .body = T("hi"));
+    turn();
+    SAY(g, CONVERSATION_CHANGE, conversation_change, .connection = connection, .from = T(from),
+        .chat = T(chat), .message = 1, .change = CONVERSATION_EDIT, .body = T("ho"));
+    turn();
+}
+
+static void an_answer_needs_no_event(void **state)
+{
+    (void)state;
+    follower(G1, 1, "alice");
+    follower(G1, 2, "alice");
+    follower(G2, 1, "alice");
+    follower(G3, 1, "bob");
+    write_as(G1, 1, "alice", "bob");
+    expect(G1, "EVENT_DELIVERY connections=[2] * event=1 *",
+           "EVENT_DELIVERY connections=[2] * event=2 *", NULL);
+    expect_events(G2, "1 2");
+    expect_events(G3, "1 2");
+    /* The next one comes to it as to all others. */
+    post(G3, "bob", "alice", "b1");
+    turn();
+    expect(G1, "EVENT_DELIVERY connections=[2,1] * event=3 *", NULL);
+    expect_events(G2, "3");
+    expect_events(G3, "");
+}
+
+static void an_echo_is_asked_for(void **state)
+{
+    (void)state;
+    follower(G1, 1, "alice");
+    SAY(G1, EVENTS_FOLLOW, events_follow, .connection = 1, .user = T("alice"), .echo = 1);
+    write_as(G1, 1, "alice", "bob");
+    expect_events(G1, "1 2");
+    /* Over a take, too. */
+    take_again();
+    post(G1, "alice", "bob", "a2");
+    turn();
+    expect_events(G1, "3");
+    follow(G1, 1, "alice", 3);
+    post(G1, "alice", "bob", "a3");
+    turn();
+    expect_events(G1, "");
+}
+
+static void what_it_did_itself_is_in_the_pages(void **state)
+{
+    (void)state;
+    follower(G1, 1, "alice");
+    write_as(G1, 1, "alice", "bob");
+    deaf_all();
+    follow(G1, 1, "alice", 0);
+    turn();
+    expect_run(G1, 1, 2);
+}
+
 static void a_mark_is_announced_once(void **state)
 {
     (void)state;
@@ -660,7 +732,7 @@ static void one_frame_a_partition_carries_a_group_post(void **state)
 {
     const char *names[6];
     struct buffer members = {0};
-    unsigned found = 0;
+    unsigned found = 0, told = 0;
     char name[8][8];
 
     (void)state;
@@ -688,10 +760,19 @@ static void one_frame_a_partition_carries_a_group_post(void **state)
         at_partition(partition_of(world_deployment_wide(), T(names[i])));
         expect_field("user", T(names[i]), "event", "2");
     }
+    at_partition(partition_of(world_deployment_wide(), T("group:g")));
+    write_as(G1, 2, names[1], "group:g");
+    for (unsigned i = 0; i < found; i++) {
+        at_partition(partition_of(world_deployment_wide(), T(names[i])));
+        expect_field("user", T(names[i]), "event", "4");
+    }
     for (int p = 0; p < WORLD_PARTITIONS; p++) {
         at_partition((size_t)p);
+        told += count_event(G1, 3);
         deaf_all();
     }
+    /* Not the one that wrote it. */
+    assert_int_equal(told, found - 1);
     buffer_finish(&members);
 }
 
@@ -703,6 +784,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(events_are_logged_from_the_first_follow_on),
         TEST(a_follower_hears_what_happens),
+        TEST(an_answer_needs_no_event),
+        TEST(an_echo_is_asked_for),
+        TEST(what_it_did_itself_is_in_the_pages),
         TEST(a_mark_is_announced_once),
         TEST(the_log_keeps_so_many),
         TEST(old_events_go),

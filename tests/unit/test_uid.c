@@ -113,6 +113,23 @@ static void test_ulids_of_one_millisecond_differ(void **state)
     assert_distinct(texts[0], ULID_TEXT_SIZE, MANY);
 }
 
+static void test_a_derived_ulid_is_the_same_everywhere(void **state)
+{
+    static char texts[2 * MANY][ULID_TEXT_SIZE];
+    char text[ULID_TEXT_SIZE];
+
+    (void)state;
+    for (uint64_t i = 0; i < MANY; i++) {
+        uid_ulid_of(1469918176385, 7, i, texts[2 * i]);
+        uid_ulid_of(1469918176385, 8, i, texts[2 * i + 1]);
+    }
+    assert_memory_equal(texts[0], "01ARYZ6S41", 10);
+    assert_distinct(texts[0], ULID_TEXT_SIZE, 2 * MANY);
+    /* Written down: it must not change from one version to the next. */
+    uid_ulid_of(1469918176385, 0x0123456789abcdef, 42, text);
+    assert_string_equal(text, "01ARYZ6S41X3XRBJD83VHAV1E5");
+}
+
 static void test_a_connection_is_found_by_its_id(void **state)
 {
     char text[UUID_TEXT_SIZE];
@@ -143,6 +160,7 @@ int main(void)
         cmocka_unit_test(test_a_connection_is_found_by_its_id),
         cmocka_unit_test(test_ulids_begin_with_their_time),
         cmocka_unit_test(test_ulids_of_one_millisecond_differ),
+        cmocka_unit_test(test_a_derived_ulid_is_the_same_everywhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
