@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include "gateway/door/listener.h"
+#include "gateway/identity/verifier.h"
 #include "gateway/session/session.h"
 #include "gateway/bus/uplink.h"
 
@@ -12,6 +13,12 @@ uint32_t gateway_partitions_answering(const struct gateway *gateway)
     return gateway->uplink != NULL ? uplink_partitions_answering(gateway->uplink) : 0;
 }
 
+bool gateway_can_identify(struct gateway *gateway)
+{
+    return gateway->verifier != NULL &&
+           (verifier_becomes_ready(gateway->verifier) || gateway->settings.open_identity);
+}
+
 bool gateway_is_ready(struct gateway *gateway)
 {
     uint32_t answering = gateway_partitions_answering(gateway);
@@ -21,7 +28,8 @@ bool gateway_is_ready(struct gateway *gateway)
     if (answering == gateway->deployment.partitions ||
         uv_now(gateway->loop) - gateway->open_ms > COMPLETE_MS)
         gateway->complete = true;
-    return answering > 0 && gateway->complete && !gateway->draining;
+    return answering > 0 && gateway->complete && gateway_can_identify(gateway) &&
+           !gateway->draining;
 }
 
 /* All partitions answer and little is held back: then it is for memory that credit is refused. */

@@ -62,9 +62,12 @@ static inline void gateway_count(enum gateway_metric metric, uint64_t more)
     gateway_metrics[metric].value += more;
 }
 
+/* Clients can say who they are: there is a key to check tokens with, or names are believed. */
+bool gateway_can_identify(struct gateway *);
 /*
- * Whether clients may be sent here: a partition answers. After the start only when all have
- * answered (users of the others would be refused), or have had 10 s for it.
+ * Whether clients may be sent here: a partition answers, and they can say who they are. After the
+ * start only when all have answered (users of the others would be refused), or have had 10 s for
+ * it.
  */
 bool gateway_is_ready(struct gateway *);
 /*

@@ -114,8 +114,18 @@ static int healthz_page(struct gateway *gateway, struct buffer *body)
     return 200;
 }
 
+static const char *hop_at_fault(struct gateway *gateway)
+{
+    if (!bus_is_up(gateway->bus))
+        return "redis";
+    if (gateway_partitions_answering(gateway) > 0 && !gateway_can_identify(gateway))
+        return "auth";
+    return "router";
+}
+
 /* Red when no partition answers (one that is silent alone is a metric and an alarm: else one lease
- * time would take every gateway out of the balancer), with the hop that is at fault. */
+ * time would take every gateway out of the balancer) or no token can be checked, with the hop that
+ * is at fault. */
 static int readyz_page(struct gateway *gateway, struct buffer *body)
 {
     uint32_t answering = gateway_partitions_answering(gateway);
@@ -125,7 +135,7 @@ static int readyz_page(struct gateway *gateway, struct buffer *body)
     buffer_appendf(body, "{\"status\":\"%s\",\"partitions_answering\":%u,\"partitions\":%u", status,
                    answering, gateway->deployment.partitions);
     if (!ready && !gateway->draining)
-        buffer_appendf(body, ",\"hop\":\"%s\"", bus_is_up(gateway->bus) ? "router" : "redis");
+        buffer_appendf(body, ",\"hop\":\"%s\"", hop_at_fault(gateway));
     buffer_append_text(body, "}\n");
     return ready ? 200 : 503;
 }

@@ -360,6 +360,13 @@ static void look_for_keys(struct verifier *verifier)
         verifier_refresh(verifier);
 }
 
+bool verifier_becomes_ready(struct verifier *verifier)
+{
+    if (!verifier_ready(verifier))
+        look_for_keys(verifier);
+    return verifier_ready(verifier);
+}
+
 enum verifier_result verifier_check(struct verifier *verifier, struct slice token, int64_t now_s,
                                     struct identity *identity)
 {

@@ -26,6 +26,8 @@ void verifier_destroy(struct verifier **);
 void verifier_refresh(struct verifier *);
 /* Keys and revocations have come at least once. */
 bool verifier_ready(const struct verifier *);
+/* The same; if not, they are asked for again: nobody else may ask while no client is sent here. */
+bool verifier_becomes_ready(struct verifier *);
 /* Checks; on VERIFIER_OK *identity is the caller's (identity_finish). now_s: Unix seconds. */
 enum verifier_result verifier_check(struct verifier *, struct slice token, int64_t now_s,
                                     struct identity *identity);

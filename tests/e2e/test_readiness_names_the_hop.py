@@ -1,4 +1,4 @@
-"""/readyz: red when no partition answers, with the hop at fault, and green again by itself."""
+"""/readyz: red when nobody can be served, with the hop at fault, and green again by itself."""
 
 import json
 import urllib.error
@@ -35,3 +35,19 @@ def test_router_then_redis(new_stack):
     becomes(gateway, 503, "redis")
     stack.redis.start()
     becomes(gateway, 200, None)
+
+
+def test_without_keys_of_auth(new_stack):
+    stack = new_stack(gateways=1)
+    gateway = stack.gateways[0]
+    becomes(gateway, 200, None)
+    stack.auth.stop()
+    gateway.stop()
+    stack.redis.command("DEL", "trunkline:auth:keys")
+    gateway.start()
+    wait_until(lambda: gateway.get("/healthz")[0] == 200, "it listens")
+    becomes(gateway, 503, "auth")
+    stack.auth.start()
+    becomes(gateway, 200, None)
+    alice, = stack.users("alice")
+    stack.connect(alice)
