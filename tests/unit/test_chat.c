@@ -277,6 +277,8 @@ static void bad_payloads_are_answered(void **state)
         {"edit", "{\"messageId\":5,\"message\":\"hi\"}"},
         {"delete", "{\"chatId\":\"bob\"}"},
         {"delete", "{\"chatId\":\"bob\",\"messageId\":null}"},
+        {"subscribe", "{\"echo\":\"true\"}"},
+        {"subscribe", "{\"echo\":null}"},
         {"dlvrd", "{\"chatId\":\"bob\"}"},
         {"dlvrd", "{\"chatId\":\"bob\",\"messageId\":true}"},
         {"delivered", "{\"messageId\":5}"},
@@ -735,6 +737,35 @@ static void subscribe_may_ask_for_an_echo(void **state)
     request_of("subscribe", "{\"echo\":false}");
     assert_int_equal(the_frame(FRAME_EVENTS_FOLLOW).events_follow.echo, 0);
     assert_false(alice->flags & CONNECTION_FLAG_ECHO);
+}
+
+/* The number of the request. */
+static uint64_t write_to(const char *payload)
+{
+    fake_forget_frames();
+    request_of("new", payload);
+    return the_frame(FRAME_CONVERSATION_POST).conversation_post.request;
+}
+
+static void whom_a_follower_writes_to_is_followed(void **state)
+{
+    uint64_t request;
+
+    (void)state;
+    request_of("subscribe", "{\"lastEventId\":0}");
+    followed(the_frame(FRAME_EVENTS_FOLLOW).events_follow.request, 0, 0, false);
+    request = write_to("{\"chatId\":\"group:g\",\"message\":\"hi\"}");
+    fake_forget_frames();
+    reply(request, CONVERSATION_OK, 1);
+    assert_int_equal(fake.frame_count, 0);
+    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    fake_forget_frames();
+    reply(request, CONVERSATION_OK, 1);
+    assert_text(the_frame(FRAME_PRESENCE_WATCH).presence_watch.user, "bob");
+    request = write_to("{\"chatId\":\"bob\",\"message\":\"ho\"}");
+    fake_forget_frames();
+    reply(request, CONVERSATION_OK, 2);
+    assert_int_equal(fake.frame_count, 0);
 }
 
 static void subscribe_needs_no_payload(void **state)
@@ -1241,6 +1272,7 @@ int main(void)
         TEST(rate_limits_are_told),
         TEST(subscribe_is_answered_and_opens_the_way_for_events),
         TEST(subscribe_may_ask_for_an_echo),
+        TEST(whom_a_follower_writes_to_is_followed),
         TEST(subscribe_needs_no_payload),
         TEST(what_is_not_held_is_resynced),
         TEST(one_subscribe_at_a_time),
