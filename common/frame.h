@@ -37,7 +37,7 @@ enum connection_flag {
     CONNECTION_FLAG_REPLACE = 32,   /* an older one of the user with the same protocol and slot is
                                        closed with 4001 */
     CONNECTION_FLAG_EXCLUSIVE = 64, /* refused while the user has another by this protocol */
-    CONNECTION_FLAG_ECHO = 128, /* set by EVENTS_FOLLOW: gets events of what it did itself, too */
+    CONNECTION_FLAG_ECHO = 128, /* of EVENTS_FOLLOW: gets events of what it did itself as well */
 };
 /* Close codes of CONNECTION_REFUSED. */
 enum { CONNECTION_ENDED = 1000, CONNECTION_OVER_LIMIT = 1008, CONNECTION_REPLACED = 4001 };

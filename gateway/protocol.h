@@ -47,6 +47,8 @@ struct protocol {
     void (*on_events_followed)(struct session *, const struct frame_events_followed *);
     /* An event has been handed over, just now. */
     void (*on_event)(struct session *, const struct frame_event_delivery *);
+    /* A request of this session is done, and an event of its user's, just now (EVENT_DONE). */
+    void (*on_event_done)(struct session *, const struct frame_event_done *);
     /* One of these was lost: the request (id: of its message; empty if it has none) was done, or
        refused. */
     void (*on_unanswered)(struct session *, uint64_t request, struct slice id);

@@ -36,7 +36,7 @@ void conversation_tell_one(struct engine *engine, const struct conversation *con
     event->users = users_line(engine, member);
     event->chat = chat_for(conversation, member);
     if (!slice_equal(event->from, participant_slice(member)))
-        event->by_gateway = event->by_connection = 0;
+        event->by_gateway = event->by_connection = event->by_request = 0;
     event->from = event_from_told(event->chat, event->from);
     forward_say(engine, member->partition, &frame);
 }

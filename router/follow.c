@@ -126,9 +126,8 @@ static bool is_live(const struct connection *connection)
     return (connection->flags & CONNECTION_FLAG_FOLLOWING) && !is_behind(connection);
 }
 
-/* It has the answer to what it did, and asked for no echo. */
-static bool has_answer(const struct connection *connection,
-                       const struct frame_conversation_event *event)
+/* It did this itself, and asked for no echo. */
+static bool did(const struct connection *connection, const struct frame_conversation_event *event)
 {
     return connection->id == event->by_connection &&
            connection->gateway->bits == event->by_gateway &&
@@ -136,7 +135,21 @@ static bool has_answer(const struct connection *connection,
            !(connection->flags & CONNECTION_FLAG_ECHO);
 }
 
-/* Those who are live at this gateway have the event now. Returns how many are to be told. */
+static void say_done(struct connection *connection, const struct frame_conversation_event *event)
+{
+    connection->event = connection->user->event_newest;
+    gateway_say(connection->gateway, &(struct frame){.type = FRAME_EVENT_DONE,
+                                                     .event_done = {
+                                                         .connection = connection->id,
+                                                         .request = event->by_request,
+                                                         .event = connection->event,
+                                                         .kind = event->kind,
+                                                         .chat = event->chat,
+                                                         .message = event->message,
+                                                     }});
+}
+
+/* The others who are live at this gateway have the event now. Returns how many they are. */
 static size_t take_live(struct user *user, const struct gateway *gateway,
                         const struct frame_conversation_event *event, uint64_t *ids)
 {
@@ -146,11 +159,10 @@ static size_t take_live(struct user *user, const struct gateway *gateway,
     LIST_FOREACH(connection, &user->followers, of_user)
     {
         if (connection->gateway != gateway || !is_live(connection) ||
-            connection->event == user->event_newest)
+            connection->event == user->event_newest || did(connection, event))
             continue;
         connection->event = user->event_newest;
-        if (!has_answer(connection, event))
-            ids[count++] = connection->id;
+        ids[count++] = connection->id;
     }
     return count;
 }
@@ -171,9 +183,12 @@ void follow_on_event(struct engine *engine, struct user *user,
             go_on(engine, connection);
             continue;
         }
+        if (did(connection, event)) {
+            say_done(connection, event);
+            continue;
+        }
         count = take_live(user, connection->gateway, event, ids);
-        if (count)
-            say_event(engine, connection->gateway, ids, count, user->event_newest, event);
+        say_event(engine, connection->gateway, ids, count, user->event_newest, event);
     }
     free(ids);
 }
@@ -316,11 +331,9 @@ void follow_on_request(struct engine *engine, struct gateway *gateway,
                                              .oldest = user->event_oldest,
                                              .resync = resync,
                                          }});
-    connection->flags |= CONNECTION_FLAG_FOLLOWING;
     connection->flags &= ~(uint64_t)CONNECTION_FLAG_ECHO;
-    if (request->echo)
-        connection->flags |= CONNECTION_FLAG_ECHO;
-    connection_set_visible(engine, connection, true);
+    connection->flags |= CONNECTION_FLAG_FOLLOWING | (request->flags & CONNECTION_FLAG_ECHO);
+    connection_set_visible(engine, connection, !(request->flags & CONNECTION_FLAG_HIDDEN));
     go_on(engine, connection);
 }
 

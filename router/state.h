@@ -118,7 +118,7 @@ struct connection {
     struct gateway *gateway;
     struct user *user;
     uint64_t protocol, flags;
-    uint64_t event; /* the last of its user's events that it was sent (follow.c) */
+    uint64_t event; /* the last of its user's events that it was told of (follow.c) */
     bool wants_page, waits_written;
     struct number page_entry; /* waits_written: until this output entry is */
     uint64_t ticket;          /* of the page that was asked for it; 0: none */

@@ -443,6 +443,18 @@ void deliveries_on_event(struct deliveries *deliveries, uint32_t partition,
     release_wires(&delivery);
 }
 
+void deliveries_on_event_done(struct deliveries *deliveries, uint32_t partition,
+                              const struct frame_event_done *done)
+{
+    struct session *session = receiver(deliveries, partition, done->connection);
+
+    if (session == NULL || done->event <= session->event)
+        return;
+    session->event = done->event;
+    if (session->state == SESSION_OPEN && session->protocol->on_event_done)
+        session->protocol->on_event_done(session, done);
+}
+
 struct number deliveries_update_seen(struct deliveries *deliveries, struct session *session)
 {
     struct unconfirmed *unconfirmed = &session->unconfirmed;

@@ -23,6 +23,9 @@ void deliveries_on_message(struct deliveries *, uint32_t partition,
  * that it was written. */
 void deliveries_on_event(struct deliveries *, uint32_t partition,
                          const struct frame_event_delivery *);
+/* The session has had the event, for it did it: its protocol hears so. */
+void deliveries_on_event_done(struct deliveries *, uint32_t partition,
+                              const struct frame_event_done *);
 /* The session has ended (its socket may be gone): reports CONNECTION_CLOSED with its Y, and counts
  * nothing of it as outstanding. */
 void deliveries_session_closed(struct deliveries *, struct session *);

@@ -176,6 +176,11 @@ static void on_event(struct gateway *gateway, uint32_t partition, const struct f
     deliveries_on_event(gateway->deliveries, partition, &event);
 }
 
+static void on_event_done(struct gateway *gateway, uint32_t partition, const struct frame *frame)
+{
+    deliveries_on_event_done(gateway->deliveries, partition, &frame->event_done);
+}
+
 static void on_message_status(struct gateway *gateway, uint32_t partition,
                               const struct frame *frame)
 {
@@ -227,6 +232,7 @@ static const struct handler {
     {FRAME_DIRECT_REPLY, true, true, on_direct_reply},
     {FRAME_PUBLISH_REPLY, true, true, on_publish_reply},
     {FRAME_EVENT_DELIVERY, true, false, on_event},
+    {FRAME_EVENT_DONE, true, false, on_event_done},
     {FRAME_CONVERSATION_REPLY, true, true, on_conversation_reply},
     {FRAME_SIGNAL_DELIVERY, true, false, on_signal},
     {FRAME_OUTPUT_HEAD, false, false, on_head},

@@ -85,6 +85,12 @@ void chat_end_failed(struct session *session, struct chat_open *open, enum chat_
 
 void chat_end_unavailable(struct session *session, struct chat_open *open)
 {
+    struct chat_state *state = session->protocol_state;
+
+    if (open->command->finish)
+        chat_give_up(&state->given_up, open->number);
+    if (chat_is_catching_up(open))
+        session_close(session, SESSION_CLOSE_RESTART, "the service cannot tell what happens");
     chat_end_failed(session, open, CHAT_UNAVAILABLE, "the service cannot do this now");
 }
 
@@ -138,6 +144,7 @@ static void on_close(struct session *session)
     struct chat_state *state = session->protocol_state;
 
     chat_open_finish(&state->open);
+    chat_given_up_finish(&state->given_up);
     chat_answers_finish(&state->answers);
     chat_list_finish(&state->groups);
 }
@@ -203,6 +210,24 @@ static void on_conversation_reply(struct session *session,
         chat_end_failed(session, open, CHAT_INTERNAL, "the service could not do this");
 }
 
+/* What it did has its place among the events now: before any later one the client has its answer.
+ * If that was a 503, it does not know, and gets the event. */
+static void on_event_done(struct session *session, const struct frame_event_done *done)
+{
+    const struct frame_conversation_reply reply = {.connection = session->id,
+                                                   .request = done->request,
+                                                   .status = CONVERSATION_OK,
+                                                   .message = done->message};
+    const struct chat_state *state = session->protocol_state;
+
+    if (done->kind == EVENT_NEW)
+        chat_follow_chat(session, done->chat);
+    if (chat_was_given_up(&state->given_up, done->request))
+        chat_catch_up(session, done->event - 1);
+    else
+        on_conversation_reply(session, &reply);
+}
+
 static void on_unanswered(struct session *session, uint64_t request, struct slice id)
 {
     struct chat_state *state = session->protocol_state;
@@ -238,6 +263,12 @@ static void on_events_followed(struct session *session,
         return;
     session->event = followed->newest - followed->count;
     session->flags |= CONNECTION_FLAG_FOLLOWING;
+    if (chat_is_catching_up(open)) {
+        chat_open_remove(&state->open, open);
+        if (followed->resync)
+            session_close(session, SESSION_CLOSE_RESTART, "events are gone");
+        return;
+    }
     session->flags &= ~(uint64_t)CONNECTION_FLAG_HIDDEN;
     append_followed(out, followed);
     chat_end(session, open, buffer_slice(out));
@@ -262,6 +293,7 @@ const struct protocol protocol_chat = {
     .on_text = chat_on_text,
     .on_binary = chat_on_binary,
     .on_conversation_reply = on_conversation_reply,
+    .on_event_done = on_event_done,
     .on_events_followed = on_events_followed,
     .on_unanswered = on_unanswered,
     .on_event = chat_on_event,

@@ -32,6 +32,7 @@ extern const struct protocol protocol_chat;
 
 struct chat_state {
     struct chat_open_list open;
+    struct chat_given_up given_up;
     struct chat_answers answers;
     uint64_t last_number;
     struct chat_list groups; /* whose members are to be followed */
@@ -107,6 +108,10 @@ void chat_do_delete(struct chat_request *);
 void chat_do_delivered(struct chat_request *);
 void chat_do_read(struct chat_request *);
 void chat_do_subscribe(struct chat_request *);
+/* Follows anew from this event, and is as visible as it was; what cannot be done closes the session
+ * with 1012. */
+void chat_catch_up(struct session *, uint64_t after);
+bool chat_is_catching_up(const struct chat_open *);
 void chat_do_typing(struct chat_request *);
 void chat_do_offline(struct chat_request *);
 void chat_finish_new(struct session *, struct chat_open *, const struct frame_conversation_reply *);
@@ -136,7 +141,7 @@ void chat_ask_missed(struct session *, struct chat_open *);
 /* ---- chat_presence.c ---- */
 /* Follows those who share a chat with the user, when his events are followed. */
 void chat_follow_all(struct session *);
-/* A message of its own is in this chat: if it is a dialog, with whom may be new. */
+/* It has written into this chat: if it is a dialog, with whom may be new. */
 void chat_follow_chat(struct session *, struct slice chat);
 /* Hook: an event was handed over: a new chat has new people. */
 void chat_on_event(struct session *, const struct frame_event_delivery *);

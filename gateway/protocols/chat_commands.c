@@ -160,7 +160,6 @@ void chat_finish_new(struct session *session, struct chat_open *open,
         buffer_append_slice(out, open->client_id);
     }
     buffer_append_byte(out, '}');
-    chat_follow_chat(session, open->chat);
     chat_end(session, open, buffer_slice(out));
 }
 
@@ -287,6 +286,40 @@ static bool is_subscribing(const struct chat_request *request)
     return false;
 }
 
+/* The connection's own: no client waits for it. */
+static const struct chat_command catching_up = {.name = "catch up"};
+
+bool chat_is_catching_up(const struct chat_open *open)
+{
+    return open->command == &catching_up;
+}
+
+static void cancel_catching_up(struct chat_state *state)
+{
+    struct chat_open *open;
+
+    TAILQ_FOREACH(open, &state->open.queue, link)
+    {
+        if (!chat_is_catching_up(open))
+            continue;
+        chat_open_remove(&state->open, open);
+        return;
+    }
+}
+
+static void follow(struct session *session, uint64_t request, uint64_t after, uint64_t flags)
+{
+    chat_stop_following(session);
+    session->flags |= flags & CONNECTION_FLAG_ECHO;
+    uplink_send(session->gateway->uplink, session->partition,
+                &(struct frame){.type = FRAME_EVENTS_FOLLOW,
+                                .events_follow = {.connection = session->id,
+                                                  .request = request,
+                                                  .user = session->user,
+                                                  .after = after,
+                                                  .flags = flags}});
+}
+
 void chat_do_subscribe(struct chat_request *request)
 {
     struct session *session = request->session;
@@ -310,16 +343,25 @@ void chat_do_subscribe(struct chat_request *request)
     open = chat_open_request(request, slice_of(NULL, 0), after);
     if (open == NULL)
         return;
-    chat_stop_following(session);
-    if (json_is_true(echo))
-        session->flags |= CONNECTION_FLAG_ECHO;
-    send_frame(request, session->partition,
-               &(struct frame){.type = FRAME_EVENTS_FOLLOW,
-                               .events_follow = {.connection = session->id,
-                                                 .request = open->number,
-                                                 .user = session->user,
-                                                 .after = after,
-                                                 .echo = json_is_true(echo)}});
+    cancel_catching_up(request->state);
+    follow(session, open->number, after, json_is_true(echo) ? CONNECTION_FLAG_ECHO : 0);
+}
+
+void chat_catch_up(struct session *session, uint64_t after)
+{
+    struct chat_state *state = session->protocol_state;
+    const struct chat_open wanted = {
+        .number = ++state->last_number,
+        .deadline_ms = uv_now(session->gateway->loop) + CHAT_OPEN_MS,
+        .command = &catching_up,
+    };
+
+    if (chat_open_add(&state->open, &wanted) == NULL) {
+        session_close(session, SESSION_CLOSE_RESTART, "too much is open to catch up");
+        return;
+    }
+    session_tick_soon(session);
+    follow(session, wanted.number, after, session->flags & CONNECTION_FLAG_HIDDEN);
 }
 
 void chat_do_offline(struct chat_request *request)

@@ -111,14 +111,11 @@ struct chat_open *chat_open_add(struct chat_open_list *list, const struct chat_o
 
 struct chat_open *chat_open_find(struct chat_open_list *list, uint64_t number)
 {
-    struct chat_open *open;
+    struct chat_open *open = TAILQ_FIRST(&list->queue);
 
-    TAILQ_FOREACH(open, &list->queue, link)
-    {
-        if (open->number == number)
-            return open;
-    }
-    return NULL;
+    while (open && open->number < number)
+        open = TAILQ_NEXT(open, link);
+    return open && open->number == number ? open : NULL;
 }
 
 bool chat_open_has(const struct chat_open_list *list, struct slice id)
@@ -155,6 +152,27 @@ struct chat_open *chat_open_next_waiting(struct chat_open_list *list)
 struct chat_open *chat_open_first(const struct chat_open_list *list)
 {
     return TAILQ_FIRST(&list->queue);
+}
+
+void chat_give_up(struct chat_given_up *given_up, uint64_t number)
+{
+    if (given_up->numbers == NULL)
+        given_up->numbers = xcalloc(CHAT_OPEN_MAX, sizeof(*given_up->numbers));
+    given_up->numbers[given_up->next++ % CHAT_OPEN_MAX] = number;
+}
+
+bool chat_was_given_up(const struct chat_given_up *given_up, uint64_t number)
+{
+    for (size_t i = 0; given_up->numbers && i < CHAT_OPEN_MAX; i++)
+        if (given_up->numbers[i] == number)
+            return true;
+    return false;
+}
+
+void chat_given_up_finish(struct chat_given_up *given_up)
+{
+    free(given_up->numbers);
+    *given_up = (struct chat_given_up){0};
 }
 
 /* ---- answers ---- */

@@ -67,7 +67,7 @@ struct chat_open {
 
 TAILQ_HEAD(chat_open_queue, chat_open);
 struct chat_open_list {
-    struct chat_open_queue queue; /* in the order of their deadlines */
+    struct chat_open_queue queue; /* in the order of their numbers, and deadlines */
     size_t count;
     size_t waiting;
 };
@@ -84,6 +84,16 @@ void chat_open_wait(struct chat_open_list *, struct chat_open *);
 struct chat_open *chat_open_next_waiting(struct chat_open_list *);
 void chat_open_remove(struct chat_open_list *, struct chat_open *);
 struct chat_open *chat_open_first(const struct chat_open_list *);
+
+/* The newest CHAT_OPEN_MAX requests that may be done although their answer was 503. Zeroed memory
+ * is ready. */
+struct chat_given_up {
+    uint64_t *numbers; /* a ring; NULL: none */
+    size_t next;
+};
+void chat_give_up(struct chat_given_up *, uint64_t number);
+bool chat_was_given_up(const struct chat_given_up *, uint64_t number);
+void chat_given_up_finish(struct chat_given_up *);
 
 struct chat_known;
 /* A ring. Zeroed memory is ready. */

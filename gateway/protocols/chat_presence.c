@@ -127,7 +127,7 @@ static void follow_user(struct session *session, struct slice user)
 
 void chat_follow_chat(struct session *session, struct slice chat)
 {
-    if ((session->flags & CONNECTION_FLAG_FOLLOWING) && !chat_is_group(chat))
+    if (!chat_is_group(chat))
         follow_user(session, chat);
 }
 

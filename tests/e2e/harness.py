@@ -4,6 +4,7 @@ ports of this machine. A Stack is a whole deployment; scenarios talk to it throu
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import itertools
@@ -134,6 +135,15 @@ class Process:
         self.expected_alive = False
         self._process.kill()
         self._process.wait()
+
+    @contextlib.contextmanager
+    def paused(self):
+        """It is there, and does nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self):
         """SIGTERM; must exit with 0 in time."""

@@ -232,19 +232,20 @@ def _sent_before(journal, y, x):
 def gapped(journal):
     """
     I7: a device of chat, which says at each connect what it has seen, sees events one by one; but
-    without an echo not all of what it sent itself.
+    without an echo not of what it sent itself, if it has the answer.
     """
     newest, left_out = collections.Counter(), collections.Counter()
-    unseen = collections.defaultdict(set)  # device -> ids that it sent and has not seen as events
+    done, seen = collections.defaultdict(set), collections.defaultdict(set)  # device -> ids
     for event in journal.events:
-        if event["event"] == "sent":
-            unseen[device_of(event["conn"])].add(event["id"])
+        device = device_of(event.get("conn", ""))
+        if event["event"] == "answer" and event["how"] in APPLIED:
+            done[device].add(event["id"])
         if event["event"] == "numbered":
-            device = device_of(event["conn"])
             gap = event["number"] - newest[device] - 1
-            unseen[device].discard(event.get("own"))
+            seen[device].add(event.get("own"))
             left_out[device] += gap
-            if gap < 0 or (gap and event.get("echo")) or left_out[device] > len(unseen[device]):
+            if gap < 0 or gap and (event.get("echo") or
+                                   left_out[device] > len(done[device] - seen[device])):
                 yield f"{event['conn']} saw event {event['number']} after {newest[device]}"
                 left_out[device] -= gap
             newest[device] = event["number"]

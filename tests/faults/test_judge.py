@@ -168,6 +168,9 @@ FAULTY = {
     "gapped by more than it sent":
         to("chat").send("b/1", 1, "a").answer("b/1", 1).come("a1", 1, "b", "a")
         .add("numbered", conn="b/1", number=3).quiet(),
+    "gapped by what is not answered":
+        to("chat").send("b/1", 1, "a").come("a1", 1, "b", "a")
+        .add("numbered", conn="b/1", number=2).answer("b/1", 1).quiet(),
     "gapped by what it has seen":
         to("chat").send("b/1", 1, "a").answer("b/1", 1).come("a1", 1, "b", "a")
         .add("numbered", conn="b/1", number=1, own="b:1").add("numbered", conn="b/1", number=3)

@@ -301,12 +301,13 @@ void model_gateway_follow(struct model_gateway *gateway, uint64_t connection, ui
     peer->flags &= ~(uint64_t)CONNECTION_FLAG_ECHO;
     if (echo)
         peer->flags |= CONNECTION_FLAG_ECHO;
-    model_gateway_say(gateway, &(struct frame){.type = FRAME_EVENTS_FOLLOW,
-                                               .events_follow = {.connection = connection,
-                                                                 .request = 1,
-                                                                 .user = slice_text(peer->user),
-                                                                 .after = after,
-                                                                 .echo = echo}});
+    model_gateway_say(gateway,
+                      &(struct frame){.type = FRAME_EVENTS_FOLLOW,
+                                      .events_follow = {.connection = connection,
+                                                        .request = 1,
+                                                        .user = slice_text(peer->user),
+                                                        .after = after,
+                                                        .flags = echo ? CONNECTION_FLAG_ECHO : 0}});
 }
 
 bool model_gateway_follows(const struct model_gateway *gateway, uint64_t connection)
@@ -570,15 +571,6 @@ static void on_delivery(struct model_gateway *gateway,
     }
 }
 
-static void miss(struct model_gateway *gateway, const struct peer *peer, uint64_t come)
-{
-    if ((peer->flags & CONNECTION_FLAG_ECHO) || gateway->listener.skipped == NULL)
-        wrong(gateway, "I7: an event is missing");
-    else
-        gateway->listener.skipped(gateway->listener.arg, gateway, peer->id, peer->event + 1,
-                                  come - 1);
-}
-
 /* Told again after an announcement, it is dropped. */
 static void on_event(struct model_gateway *gateway, const struct frame_event_delivery *event)
 {
@@ -588,12 +580,27 @@ static void on_event(struct model_gateway *gateway, const struct frame_event_del
         if (peer == NULL || event->event <= peer->event)
             continue;
         if (event->event != peer->event + 1)
-            miss(gateway, peer, event->event);
+            wrong(gateway, "I7: an event is missing");
         if (number_compare(event->number, peer->handed) <= 0)
             wrong(gateway, "I4: an event came below what the connection had before");
         peer->event = event->event;
         hand_over(gateway, peer, event->number, (struct slice){0}, event->event);
     }
+}
+
+static void on_done(struct model_gateway *gateway, const struct frame_event_done *done)
+{
+    struct peer *peer = peer_find(gateway, done->connection);
+
+    if (peer == NULL || done->event <= peer->event)
+        return;
+    if (done->event != peer->event + 1)
+        wrong(gateway, "I7: an event is missing");
+    if ((peer->flags & CONNECTION_FLAG_ECHO) || gateway->listener.done_event == NULL)
+        wrong(gateway, "an event that was asked for is told without its body");
+    else
+        gateway->listener.done_event(gateway->listener.arg, gateway, peer->id, done);
+    peer->event = done->event;
 }
 
 static void on_followed(struct model_gateway *gateway, const struct frame_events_followed *followed)
@@ -649,6 +656,9 @@ static void on_frame(struct model_gateway *gateway, const struct frame *frame)
         break;
     case FRAME_EVENT_DELIVERY:
         on_event(gateway, &frame->event_delivery);
+        break;
+    case FRAME_EVENT_DONE:
+        on_done(gateway, &frame->event_done);
         break;
     case FRAME_EVENTS_FOLLOWED:
         on_followed(gateway, &frame->events_followed);

@@ -23,10 +23,9 @@ struct model_listener {
                   struct number);
     /* The same of an event of its user. May be NULL. */
     void (*taken_event)(void *arg, struct model_gateway *, uint64_t connection, uint64_t event);
-    /* The events from first to last did not come: what the connection did itself, without an echo.
-     * May be NULL: then it is wrong. */
-    void (*skipped)(void *arg, struct model_gateway *, uint64_t connection, uint64_t first,
-                    uint64_t last);
+    /* The connection did this itself, and asked for no echo. May be NULL: then it is wrong. */
+    void (*done_event)(void *arg, struct model_gateway *, uint64_t connection,
+                       const struct frame_event_done *);
     /* The router refused the connection; it is closed. */
     void (*refused)(void *arg, struct model_gateway *, uint64_t connection);
     /* Every frame of an entry that was read in step. */

@@ -1,6 +1,5 @@
 /* The chat protocol between a client's messages and frames of routers. */
 #include "gateway/protocols/chat.h"
-#include "common/uid.h"
 #include "gateway/content.h"
 #include "gateway/bus/query.h"
 
@@ -730,12 +729,12 @@ static void subscribe_may_ask_for_an_echo(void **state)
 {
     (void)state;
     request_of("subscribe", "{\"lastEventId\":1,\"echo\":true}");
-    assert_int_equal(the_frame(FRAME_EVENTS_FOLLOW).events_follow.echo, 1);
+    assert_int_equal(the_frame(FRAME_EVENTS_FOLLOW).events_follow.flags, CONNECTION_FLAG_ECHO);
     followed(the_frame(FRAME_EVENTS_FOLLOW).events_follow.request, 9, 8, false);
     assert_true(alice->flags & CONNECTION_FLAG_ECHO);
     fake_forget_frames();
     request_of("subscribe", "{\"echo\":false}");
-    assert_int_equal(the_frame(FRAME_EVENTS_FOLLOW).events_follow.echo, 0);
+    assert_int_equal(the_frame(FRAME_EVENTS_FOLLOW).events_follow.flags, 0);
     assert_false(alice->flags & CONNECTION_FLAG_ECHO);
 }
 
@@ -747,25 +746,150 @@ static uint64_t write_to(const char *payload)
     return the_frame(FRAME_CONVERSATION_POST).conversation_post.request;
 }
 
+/* What it did is an event, which it does not get. */
+static void done(uint64_t request, uint64_t event, const char *chat, uint64_t message)
+{
+    const struct frame_event_done done = {.connection = alice->id,
+                                          .request = request,
+                                          .event = event,
+                                          .kind = EVENT_NEW,
+                                          .chat = slice_text(chat),
+                                          .message = message};
+
+    protocol_chat.on_event_done(alice, &done);
+}
+
+static void follow_from_nothing(void)
+{
+    request_of("subscribe", "{\"lastEventId\":0}");
+    followed(the_frame(FRAME_EVENTS_FOLLOW).events_follow.request, 0, 0, false);
+    fake_forget_messages(alice);
+}
+
 static void whom_a_follower_writes_to_is_followed(void **state)
 {
     uint64_t request;
 
     (void)state;
-    request_of("subscribe", "{\"lastEventId\":0}");
-    followed(the_frame(FRAME_EVENTS_FOLLOW).events_follow.request, 0, 0, false);
+    follow_from_nothing();
     request = write_to("{\"chatId\":\"group:g\",\"message\":\"hi\"}");
     fake_forget_frames();
-    reply(request, CONVERSATION_OK, 1);
+    done(request, 1, "group:g", 1);
     assert_int_equal(fake.frame_count, 0);
     request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
     fake_forget_frames();
-    reply(request, CONVERSATION_OK, 1);
+    done(request, 2, "bob", 1);
     assert_text(the_frame(FRAME_PRESENCE_WATCH).presence_watch.user, "bob");
     request = write_to("{\"chatId\":\"bob\",\"message\":\"ho\"}");
     fake_forget_frames();
-    reply(request, CONVERSATION_OK, 2);
+    done(request, 3, "bob", 2);
     assert_int_equal(fake.frame_count, 0);
+}
+
+/* The reply comes by another stream than what happens behind it. */
+static void what_is_done_is_answered_in_its_place(void **state)
+{
+    uint64_t request;
+
+    (void)state;
+    follow_from_nothing();
+    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    done(request, 1, "bob", 5);
+    assert_int_equal(fake_message_count(alice), 1);
+    assert_non_null(strstr(message_at(0), "\"payload\":{\"messageId\":5}}"));
+    reply(request, CONVERSATION_OK, 5);
+    done(request, 1, "bob", 5);
+    assert_int_equal(fake_message_count(alice), 1);
+    assert_int_equal(alice->state, SESSION_OPEN);
+}
+
+/* The last frame is the session's own EVENTS_FOLLOW; its request. */
+static uint64_t catching_up(uint64_t after, uint64_t flags)
+{
+    const struct frame frame = fake_frame_at(fake.frame_count - 1);
+
+    assert_int_equal(frame.type, FRAME_EVENTS_FOLLOW);
+    assert_int_equal(frame.events_follow.after, after);
+    assert_int_equal(frame.events_follow.flags, flags);
+    assert_true(alice->event == UINT64_MAX);
+    assert_int_equal(fake_message_count(alice), 0);
+    return frame.events_follow.request;
+}
+
+static void what_is_done_after_its_503_is_read_again(void **state)
+{
+    uint64_t first, second;
+
+    (void)state;
+    follow_from_nothing();
+    first = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    second = write_to("{\"chatId\":\"bob\",\"message\":\"ho\"}");
+    protocol_chat.on_unanswered(alice, second, slice_text(""));
+    assert_non_null(strstr(message_at(0), "\"code\":503"));
+    reply(first, CONVERSATION_OK, 5);
+    reply(second, CONVERSATION_OK, 6);
+    done(first, 1, "bob", 5);
+    assert_int_equal(alice->event, 0);
+    fake_forget_messages(alice);
+    done(second, 2, "bob", 6);
+    followed(catching_up(1, 0), 3, 2, false);
+    assert_int_equal(alice->event, 1);
+    assert_true(alice->flags & CONNECTION_FLAG_FOLLOWING);
+    assert_int_equal(fake_message_count(alice), 0);
+    assert_int_equal(open_count(), 0);
+}
+
+static void follow_and_be_done_after_a_503(uint64_t flags)
+{
+    uint64_t request;
+
+    follow_from_nothing();
+    alice->flags |= flags;
+    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    protocol_chat.on_unanswered(alice, request, slice_text(""));
+    fake_forget_messages(alice);
+    fake_forget_frames();
+    done(request, 5, "bob", 5);
+}
+
+static void one_who_is_hidden_catches_up_hidden(void **state)
+{
+    (void)state;
+    follow_and_be_done_after_a_503(CONNECTION_FLAG_HIDDEN);
+    followed(catching_up(4, CONNECTION_FLAG_HIDDEN), 5, 1, false);
+    assert_true(alice->flags & CONNECTION_FLAG_HIDDEN);
+}
+
+static void a_subscribe_takes_the_place_of_catching_up(void **state)
+{
+    uint64_t own;
+
+    (void)state;
+    follow_and_be_done_after_a_503(0);
+    own = catching_up(4, 0);
+    fake_forget_frames();
+    request_of("subscribe", "{\"lastEventId\":2}");
+    assert_int_equal(the_frame(FRAME_EVENTS_FOLLOW).events_follow.after, 2);
+    followed(own, 5, 1, false);
+    assert_true(alice->event == UINT64_MAX);
+    followed(the_frame(FRAME_EVENTS_FOLLOW).events_follow.request, 5, 3, false);
+    assert_int_equal(alice->event, 2);
+}
+
+static void one_who_cannot_catch_up_comes_again(void **state)
+{
+    (void)state;
+    follow_and_be_done_after_a_503(0);
+    protocol_chat.on_unanswered(alice, catching_up(4, 0), slice_text(""));
+    assert_int_equal(alice->state, SESSION_CLOSING);
+}
+
+static void one_who_would_miss_events_comes_again(void **state)
+{
+    (void)state;
+    follow_and_be_done_after_a_503(0);
+    followed(catching_up(4, 0), 900, 100, true);
+    assert_int_equal(alice->state, SESSION_CLOSING);
 }
 
 static void subscribe_needs_no_payload(void **state)
@@ -1273,6 +1397,12 @@ int main(void)
         TEST(subscribe_is_answered_and_opens_the_way_for_events),
         TEST(subscribe_may_ask_for_an_echo),
         TEST(whom_a_follower_writes_to_is_followed),
+        TEST(what_is_done_is_answered_in_its_place),
+        TEST(what_is_done_after_its_503_is_read_again),
+        TEST(one_who_is_hidden_catches_up_hidden),
+        TEST(a_subscribe_takes_the_place_of_catching_up),
+        TEST(one_who_cannot_catch_up_comes_again),
+        TEST(one_who_would_miss_events_comes_again),
         TEST(subscribe_needs_no_payload),
         TEST(what_is_not_held_is_resynced),
         TEST(one_subscribe_at_a_time),

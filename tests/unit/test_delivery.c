@@ -362,7 +362,7 @@ static struct {
     uint64_t reported; /* the last OUTPUT_WRITTEN */
     struct number closed_seen;
     size_t encoded;
-    uint64_t entry;
+    uint64_t entry, done;
 } fake;
 
 void uplink_send(struct uplink *uplink, uint32_t partition, const struct frame *frame)
@@ -540,6 +540,66 @@ static void test_messages_of_an_entry_are_one_frame(void **state)
     deliver_to(1, 5, "e");
     end_entry();
     expect_frames(0, "[e]\n");
+}
+
+static void encode_event(struct buffer *out, const struct frame_event_delivery *event, int *opcode)
+{
+    (void)opcode;
+    buffer_append_u64(out, event->event);
+}
+
+static void on_event_done(struct session *session, const struct frame_event_done *done)
+{
+    (void)session;
+    fake.done = done->event;
+}
+
+static const struct protocol following = {.name = "following",
+                                          .id = FRAME_PROTOCOL_CHAT,
+                                          .encode_event = encode_event,
+                                          .on_event_done = on_event_done};
+
+static void event_to_first(uint64_t event)
+{
+    const uint64_t connection = 1;
+
+    deliveries_on_event(fake.gateway.deliveries, 0,
+                        &(struct frame_event_delivery){
+                            .connections = {.values = &connection, .count = 1},
+                            .number = number(event),
+                            .event = event,
+                        });
+}
+
+static void done_by_first(uint64_t event)
+{
+    fake.done = 0;
+    deliveries_on_event_done(fake.gateway.deliveries, 0,
+                             &(struct frame_event_done){.connection = 1, .event = event});
+}
+
+static void test_each_event_is_had_once(void **state)
+{
+    struct session *session = &fake.receivers[0].session;
+
+    (void)state;
+    session->protocol = &following;
+    begin_entry();
+    event_to_first(1);
+    done_by_first(2);
+    assert_int_equal(fake.done, 2);
+    assert_int_equal(session->event, 2);
+    done_by_first(2); /* again */
+    assert_int_equal(fake.done, 0);
+    event_to_first(2);
+    event_to_first(3);
+    end_entry();
+    expect_frames(0, "1\n3\n");
+    /* Until it follows it has all. */
+    session->event = UINT64_MAX;
+    done_by_first(4);
+    assert_int_equal(fake.done, 0);
+    assert_int_equal(confirm(0, 100), fake.entry);
 }
 
 static void test_an_item_is_encoded_once(void **state)
@@ -745,6 +805,7 @@ int main(void)
         cmocka_unit_test(test_a_closed_connection_is_not_waited_for),
         cmocka_unit_test(test_x_never_passes_what_is_not_taken),
         gathers(test_messages_of_an_entry_are_one_frame),
+        gathers(test_each_event_is_had_once),
         gathers(test_an_item_is_encoded_once),
         gathers(test_messages_end_with_their_frame),
         gathers(test_a_session_that_closes_takes_no_batch),
