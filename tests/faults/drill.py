@@ -24,6 +24,7 @@ import time
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(os.path.dirname(FOLDER), "e2e"))
 
+from callie import callie  # noqa: E402
 from inspection import (announcements, connections_are, homes_of_mail, inspect,  # noqa: E402
                         no_mail_but_of, take_snapshot, waiting_in_mailboxes)
 from journal import Client, Recorder  # noqa: E402
@@ -44,6 +45,8 @@ SETTINGS = {
 SETTLE_WITHIN = 45.0 * SLOWNESS
 STARTED = time.monotonic()
 TOPICS = ["drill.one", "drill.two"]
+# Members by the first letters of their users, of all protocols; the last one, of callie, makes it.
+GROUPS = ["ackolmn", "bcfkopqrn"]
 LONG_STOP_S = 30.0
 
 # name: (weight, method of Drill, its arguments, the longest it lasts)
@@ -121,6 +124,7 @@ class Drill:
         devices = [(user, user, index % 3 == 2) for index, user in enumerate(users)]
         devices += [(f"{users[0]}'", users[0], False), (f"{users[2]}'", users[2], False)]
         addresses = [gateway.address for gateway in self.stack.gateways]
+        groups = self.make_groups(users + others)
         for index, (name, user, acknowledges) in enumerate(devices):
             self.clients.append(Client(
                 self.recorder, name, user, self.stack.token(user), addresses,
@@ -130,7 +134,22 @@ class Drill:
         for index, user in enumerate(others):
             self.clients.append(SPEAKERS[index % len(SPEAKERS)](
                 self.recorder, user, user, self.stack.token(user), addresses,
-                seed=f"{self.options.seed}/{user}", peers=users + others, pace=0.15 * SLOWNESS))
+                seed=f"{self.options.seed}/{user}", peers=users + others, pace=0.15 * SLOWNESS,
+                groups=[group for group, members in groups.items() if user in members]))
+
+    def make_groups(self, users):
+        """group -> its members, before anything happens"""
+        groups = {}
+        for letters in GROUPS:
+            *members, owner = [next(user for user in users if user[0] == letter)
+                               for letter in letters]
+            client = callie(self.stack, owner)
+            id = client.done("CREATE_GROUP", name=letters, members=members)["groupID"]
+            client.close()
+            groups[f"group:{id}"] = [*members, owner]
+        for group, members in groups.items():
+            self.recorder.write("group", name=group, members=members)
+        return groups
 
     async def supervise(self):
         """Starts again what found no Redis; anything else that ends by itself is a crash."""

@@ -97,9 +97,10 @@ class Client:
 
     protocol = "realtime"
     welcomes = True  # by itself, or nothing is said to one who has connected
+    writes_to_groups = False
 
     def __init__(self, recorder, name, user, token, addresses, *, seed, acknowledges=False,
-                 peers=(), topics=(), publishes=(), follows=(), pace=0.06):
+                 peers=(), topics=(), publishes=(), groups=(), follows=(), pace=0.06):
         self.name, self.user = name, user
         self.sending = self.away = False
         self.acknowledges = acknowledges
@@ -107,6 +108,7 @@ class Client:
         self._recorder, self._token, self._addresses = recorder, token, addresses
         self._random = random.Random(seed)
         self._peers, self._publishes = list(peers), list(publishes)
+        self._groups = list(groups) if self.writes_to_groups else []
         self._subscriptions = [*topics, *(f"presence.{user}" for user in follows)]
         self._pace = pace
         self._unanswered = collections.OrderedDict()  # id -> message
@@ -278,15 +280,20 @@ class Client:
 
     def _make(self):
         self._numbers += 1
-        topic = self._publishes and self._random.random() < 0.2
-        receivers = self._publishes if topic else self._receivers()
+        kind, to = self._choose()
         return {"id": f"{self.name}:{self._numbers}", "number": self._numbers,
-                "kind": "topic" if topic else "direct", "made": time.monotonic(),
-                "to": self._random.choice(receivers),
+                "kind": kind, "made": time.monotonic(), "to": to,
                 "fill": "x" * self._random.choice((0, 10, 100, 1000)),
                 # Without an id in the protocol the router cannot know a retry: there is none, and
                 # nothing but the numbers of entries keeps it from being applied twice.
                 "anonymous": self._is_anonymous()}
+
+    def _choose(self):
+        """One in five goes to a topic, or to a group, if it has any."""
+        for kind, names in (("topic", self._publishes), ("group", self._groups)):
+            if names and self._random.random() < 0.2:
+                return kind, self._random.choice(names)
+        return "direct", self._random.choice(self._receivers())
 
     def _receivers(self):
         return self._peers
@@ -338,14 +345,16 @@ class Client:
         self._recorder.write("presence", conn=conn, of=data["user_id"], status=data["status"])
 
     def _on_directmessage(self, socket, conn, message, data):
-        self._came(conn, "direct", data["payload"]["message"], self.user,
-                   data["metadata"]["message_id"])
+        self._came_to_me(conn, data["payload"]["message"], data["metadata"]["message_id"])
         if self.acknowledges:
             asyncio.create_task(self._acknowledge(socket, data["metadata"]["message_id"]))
 
     def _on_broadcast(self, _, conn, message, data):
         self._came(conn, "topic", data["payload"]["message"], data["topic"],
                    data["metadata"]["message_id"])
+
+    def _came_to_me(self, conn, text, mid=None, group=None):
+        return self._came(conn, "group" if group else "direct", text, group or self.user, mid)
 
     def _came(self, conn, kind, text, to, mid=None):
         id, number, _ = text.split("|")

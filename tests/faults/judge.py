@@ -8,14 +8,18 @@ with "event" and:
                                       port it came to
     welcome   conn id                 its connection_id
     closed    conn code               nothing more comes on it
+    group     name members            made before anybody wrote to it; nobody comes or goes
     sent      conn kind id to number [anonymous]
-                                      kind "direct" (to: user) or "topic" (to: topic); a retry is
+                                      kind "direct" (to: user), "topic" (to: topic) or "group" (to:
+                                      its name); a retry is
                                       one more of them; answers to anonymous ones are not known
-    answer    conn id how [to]        delivered, queued, refused (503: not applied, or
+    answer    conn id how [to of]     delivered, queued, refused (503: not applied, or
                                       nobody knows), full (404 with
-                                      queued: false), discarded (callie)
+                                      queued: false), discarded (callie; of: the member of a group
+                                      who has not got it)
     came      conn kind id sender to number [mid]
-                                      mid: the id it has in the protocol; id: its own
+                                      mid: the id it has in the protocol; id: its own; realtime
+                                      shows what is for a group as direct
     subscribed conn topics            the Status to it has come
     numbered  conn number [echo own]  an event of chat; what it brings is one more of "came"; own: the
                                       id of a message of its user's; echo: it gets those it sent
@@ -45,6 +49,7 @@ class Journal:
         self.user_of = {}                              # conn -> user
         self.gateway_of = {}                           # conn -> gateway
         self.protocol_of = {}                          # conn -> protocol
+        self.members = {}                              # group -> users
         self.read = {}                                 # (conn, id) -> place
         self.acknowledging = set()                     # users
         self.sent = {}                                 # id -> the first send
@@ -52,6 +57,7 @@ class Journal:
         self.tries = collections.defaultdict(list)     # the same, no refused ones
         self.answers = collections.defaultdict(list)   # id -> [(place, answer)]
         self.arrivals = collections.defaultdict(list)  # id -> [(place, conn)]
+        self.had = collections.defaultdict(set)        # id -> users
         self.opened, self.closed = {}, {}              # conn -> place
         for place, event in enumerate(events):
             getattr(self, "_on_" + event["event"], lambda *_: None)(place, event)
@@ -66,6 +72,9 @@ class Journal:
 
     def _on_closed(self, place, event):
         self.closed[event["conn"]] = place
+
+    def _on_group(self, _, event):
+        self.members[event["name"]] = event["members"]
 
     def _on_sent(self, place, event):
         self.sent.setdefault(event["id"], event)
@@ -83,6 +92,18 @@ class Journal:
 
     def _on_came(self, place, event):
         self.arrivals[event["id"]].append((place, event["conn"]))
+        self.had[event["id"]].add(self.user_of.get(event["conn"]))
+
+    def receivers(self, id):
+        """The users who are to have it; of a topic it depends on what they did."""
+        sent = self.sent[id]
+        if sent["kind"] == "group":
+            author = self.user_of.get(sent["conn"])
+            return [user for user in self.members.get(sent["to"], ()) if user != author]
+        return [sent["to"]] if sent["kind"] == "direct" else []
+
+    def users_by(self, protocol):
+        return {self.user_of[conn] for conn, its in self.protocol_of.items() if its == protocol}
 
     def is_open(self, conn, place):
         return self.opened.get(conn, place + 1) < place < self.closed.get(conn, place + 1)
@@ -93,16 +114,27 @@ class Journal:
 
 def lost(journal):
     """Accepted, and not received when everything had settled; whose receiver stays away waits."""
+    chatting = journal.users_by("chat")
     for quiet in journal.quiets()[-1:]:
         away = journal.events[quiet].get("away", ())
-        for id, answers in journal.answers.items():
-            sent = journal.sent.get(id)
-            if not sent or sent["kind"] != "direct" or sent["to"] in away or journal.arrivals[id]:
-                continue
-            accepted = [answer for place, answer in answers
-                        if place < quiet and answer["how"] in ACCEPTED]
-            if accepted:
-                yield f"{id} to {sent['to']} was answered {accepted[0]['how']} and never came"
+        for id, sent in journal.sent.items():
+            accepted = _accepted(journal, id, quiet)
+            # What callie sends to a group is kept in the events of chat only.
+            discards = journal.protocol_of.get(sent["conn"]) == "callie"
+            for user in journal.receivers(id) if accepted else ():
+                if user not in away and user not in journal.had[id] and (
+                        user in chatting or not discards):
+                    yield f"{id} {accepted} and never came to {user}"
+
+
+def _accepted(journal, id, quiet):
+    """How one knows that it was, or None. What one member of a group has is there for all."""
+    for place, answer in journal.answers.get(id, ()):
+        if place < quiet and answer["how"] in ACCEPTED:
+            return f"was answered {answer['how']}"
+    if journal.sent[id]["kind"] == "group" and id in journal.had:
+        return f"came to {sorted(journal.had[id])}"
+    return None
 
 
 def lost_on_topics(journal):
@@ -153,7 +185,7 @@ def _confirmed_before(journal, id, place, conn, seen, quiets):
     user = journal.user_of.get(conn)
     kind = journal.sent[id]["kind"] if id in journal.sent else None
     for other, before in seen.items():
-        if journal.user_of.get(other) != user or kind != "direct":
+        if journal.user_of.get(other) != user or kind not in ("direct", "group"):
             continue
         if journal.protocol_of[other] == "chat" and device_of(other) == device_of(conn):
             yield f"{id} came on {conn} again, though {other} had seen its event"
@@ -205,7 +237,7 @@ def reordered(journal):
         sent = journal.sent.get(event.get("id"))
         if event["event"] != "came" or not sent:
             continue
-        came = newest[event["conn"], event["sender"], event["to"]]
+        came = newest[event["conn"], event["sender"], sent["to"]]
         for other in reversed(came):
             x = journal.sent[other]
             if x["number"] < sent["number"]:
@@ -253,28 +285,31 @@ def gapped(journal):
 
 def vanished(journal):
     """
-    A message of callie has come, or its sender was told that it was discarded: if his connection
-    lived on, at a gateway that nobody has buried. In the events of a chat user who is away it waits
-    for him.
+    A message of callie has come, or its sender was told that it was discarded, of a group for each
+    member: if his connection lived on, at a gateway that nobody has buried. In the events of a chat
+    user who is away it waits for him.
     """
     last, waiting = -1, set()
-    chatting = {journal.user_of[conn] for conn, protocol in journal.protocol_of.items()
-                if protocol == "chat"}
+    chatting = journal.users_by("chat")
     for quiet in journal.quiets():
         away = journal.events[quiet].get("away", ())
         unbroken = journal.events[quiet].get("unbroken", ())
-        due = {id for id in waiting if journal.sent[id]["to"] not in away}
+        due = {(id, user) for id, user in waiting if user not in away}
         waiting -= due
         for id, tries in journal.tries.items():
             conn, place = tries[-1] if tries else (None, quiet)
             if last < place < quiet and journal.protocol_of.get(conn) == "callie" and \
                     journal.gateway_of[conn] in unbroken and journal.is_open(conn, quiet):
-                to = journal.sent[id]["to"]
-                (waiting if to in away and to in chatting else due).add(id)
-        for id in due:
-            if not journal.arrivals[id] and not journal.answers[id]:
-                yield f"{id} did not come, and nobody was told"
+                for user in journal.receivers(id):
+                    (waiting if user in away and user in chatting else due).add((id, user))
+        for id, user in due:
+            if user not in journal.had[id] and not _is_told(journal, id, user):
+                yield f"{id} did not come to {user}, and nobody was told"
         last = quiet
+
+
+def _is_told(journal, id, user):
+    return any(answer.get("of") in (None, user) for _, answer in journal.answers.get(id, ()))
 
 
 def contradicting(journal):
@@ -308,21 +343,32 @@ def unanswered(journal):
 
 
 def foreign(journal):
-    """What came is what was sent, to whom it was sent, and always under the same id."""
+    """
+    What came is what was sent, to whom it was sent, and always under the same id of its protocol.
+    """
     names = {}
     for event in journal.events:
         if event["event"] != "came":
             continue
-        sent = journal.sent.get(event["id"])
-        if names.setdefault(event["id"], event.get("mid")) != event.get("mid"):
-            yield f"{event['id']} came as {names[event['id']]} and as {event['mid']}"
+        id, conn = event["id"], event["conn"]
+        sent = journal.sent.get(id)
+        name = names.setdefault((id, journal.protocol_of.get(conn)), event.get("mid"))
+        if name != event.get("mid"):
+            yield f"{id} came as {name} and as {event['mid']}"
         if not sent:
-            yield f"{event['id']} came on {event['conn']} and was never sent"
-        elif (sent["number"], sent["to"], sent["kind"]) != (event["number"], event["to"],
-                                                            event["kind"]):
-            yield f"{event['id']} was sent as {sent} and came as {event}"
-        elif sent["kind"] == "direct" and journal.user_of.get(event["conn"]) != sent["to"]:
-            yield f"{event['id']} to {sent['to']} came on {event['conn']}"
+            yield f"{id} came on {conn} and was never sent"
+        elif (sent["number"], *_as_shown(journal, sent, conn)) != (event["number"], event["kind"],
+                                                                   event["to"]):
+            yield f"{id} was sent as {sent} and came as {event}"
+        elif sent["kind"] != "topic" and journal.user_of.get(conn) not in journal.receivers(id):
+            yield f"{id} to {sent['to']} came on {conn}"
+
+
+def _as_shown(journal, sent, conn):
+    """Kind and to as this connection has them: realtime does not know groups."""
+    if sent["kind"] == "group" and journal.protocol_of.get(conn) == "realtime":
+        return "direct", journal.user_of[conn]
+    return sent["kind"], sent["to"]
 
 
 def wrong_presence(journal):
@@ -359,9 +405,12 @@ def figures(events):
     hows = collections.Counter(answers[-1][1]["how"] for answers in journal.answers.values())
     again = sum(len(arrivals) - len({conn.partition("/")[0] for _, conn in arrivals})
                 for id, arrivals in journal.arrivals.items()
-                if journal.sent.get(id, {}).get("kind") == "direct")
+                if journal.sent.get(id, {}).get("kind") in ("direct", "group"))
+    groups = {id for id, sent in journal.sent.items() if sent["kind"] == "group"}
     return {
         "messages": len(journal.sent),
+        "to groups": len(groups),
+        "arrivals from groups": sum(len(journal.arrivals[id]) for id in groups),
         "tries": sum(event["event"] == "sent" for event in events),
         **{how: hows[how] for how in (*APPLIED, "refused", "discarded")},
         "unknown": sum(id not in journal.answers and not sent.get("anonymous")

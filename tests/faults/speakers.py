@@ -1,6 +1,7 @@
 """
 Clients of the other four protocols, for the journal of a drill: what goes, what comes, and what is
-sent again, each as its protocol has it. Their messages are texts, which all protocols know.
+sent again, each as its protocol has it. Their messages are texts, which all protocols know. Those
+of chat and callie write to groups, too.
 """
 
 import asyncio
@@ -10,6 +11,12 @@ import json
 from journal import Client, ConnectionClosed, text_of
 
 READ_WITHIN = 0.5
+GROUP = "group:"
+
+
+def group_of(chat):
+    """None of a user's."""
+    return chat if chat.startswith(GROUP) else None
 
 
 class Chat(Client):
@@ -17,6 +24,7 @@ class Chat(Client):
 
     protocol = "chat"
     welcomes = False
+    writes_to_groups = True
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -49,9 +57,14 @@ class Chat(Client):
         elif message["payloadType"] == "subscribe":
             self._on_subscribed(socket, conn, message)
         elif "error" in message:
-            self._answered(conn, message["id"], "refused", code=message["error"]["code"])
+            self._on_refused(conn, message["id"], message["error"]["code"])
         else:
             self._answered(conn, message["id"], "delivered", [str(message["payload"]["messageId"])])
+
+    def _on_refused(self, conn, id, code):
+        self._answered(conn, id, "refused", code=code)
+        if code in (403, 404):
+            self.problems.append(f"{id} was refused with {code}")
 
     def _on_subscribed(self, socket, conn, message):
         if "error" in message:
@@ -70,7 +83,8 @@ class Chat(Client):
         self._recorder.write("numbered", conn=conn, number=message["id"], echo=self._echo,
                              own=payload["message"].partition("|")[0] if own else None)
         if message["eventType"] == "new" and not own:
-            self._came(conn, "direct", payload["message"], self.user, payload["messageId"])
+            self._came_to_me(conn, payload["message"], payload["messageId"],
+                             group_of(payload["chatId"]))
 
 
 class Messaging(Client):
@@ -87,7 +101,7 @@ class Messaging(Client):
 
     def _on_message(self, socket, conn, message):
         for entry in message.get("messages", ()):
-            id = self._came(conn, "direct", entry["text"], self.user, entry["id"])
+            id = self._came_to_me(conn, entry["text"], entry["id"], entry.get("group"))
             asyncio.create_task(self._read(socket, conn, entry, id))
         for entry in message.get("sent", ()):
             # "queued" and, when the receiver has it at last, "delivered": both are true.
@@ -122,7 +136,7 @@ class Simple(Client):
 
     def _on_message(self, socket, conn, message):
         if message["type"] == "message_sent":
-            self._came(conn, "direct", message["message"], self.user)
+            self._came_to_me(conn, message["message"], group=message.get("group"))
         elif message["type"] == "reply":
             self._answered(conn, message["payload_id"],
                            "refused" if message["error"] else "delivered", code=message["error"])
@@ -132,6 +146,7 @@ class Callie(Client):
     """Hears of what was discarded only; nothing is sent again."""
 
     protocol = "callie"
+    writes_to_groups = True
 
     def _path(self):
         return f"/callie?token={self._token}"
@@ -149,14 +164,15 @@ class Callie(Client):
 
     def _on_message(self, socket, conn, message):
         if message["type"] == "MSG":
-            self._came(conn, "direct", message["content"]["text"], self.user, message["payloadID"])
+            self._came_to_me(conn, message["content"]["text"], message["payloadID"],
+                             group_of(message["recipient"]))
         elif message["type"] == "SYS":
             self._on_sys(conn, message["content"]["code"], message["metadata"])
 
     def _on_sys(self, conn, code, metadata):
         id = metadata.get("messageID") or metadata.get("payloadID")
         if code == "RECIPIENT_OFFLINE":
-            self._answered(conn, id, "discarded")
+            self._answered(conn, id, "discarded", of=metadata.get("username"))
         elif code in ("UNAVAILABLE", "RATE_LIMITED"):
             self._answered(conn, id, "refused", code=code)
         elif code not in ("AUTH_OK", "SERVER_SHUTDOWN"):

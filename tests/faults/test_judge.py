@@ -26,8 +26,9 @@ class Forgery:
         return self.add("sent", conn=conn, kind=kind, id=id or f"{conn[0]}:{number}", to=to,
                         number=number)
 
-    def answer(self, conn, number, how="delivered", to=(), id=None):
-        return self.add("answer", conn=conn, id=id or f"{conn[0]}:{number}", how=how, to=list(to))
+    def answer(self, conn, number, how="delivered", to=(), id=None, **more):
+        return self.add("answer", conn=conn, id=id or f"{conn[0]}:{number}", how=how, to=list(to),
+                        **more)
 
     def come(self, conn, number, sender="a", to="b", kind="direct"):
         return self.add("came", conn=conn, kind=kind, id=f"{sender}:{number}", sender=sender,
@@ -35,6 +36,13 @@ class Forgery:
 
     def pass_on(self, number, sender="a1", receiver="b1"):
         return self.send(sender, number).answer(sender, number).come(receiver, number)
+
+    def post(self, conn, number):
+        return self.send(conn, number, "group:g", "group")
+
+    def reach(self, conn, number, mid=None, sender="a", to="group:g"):
+        return self.add("came", conn=conn, kind="group", id=f"{sender}:{number}", sender=sender,
+                        to=to, number=number, mid=mid)
 
     def subscribe(self, conn, *topics):
         return self.add("subscribed", conn=conn, topics=list(topics))
@@ -60,6 +68,22 @@ def to(protocol):
 def by_callie(protocol="realtime"):
     return Forgery().open("a1", protocol="callie").open("b1", protocol=protocol).add(
         "sent", conn="a1", kind="direct", id="a:1", to="b", number=1, anonymous=True)
+
+
+def members(author="chat"):
+    """Of a group: a1; b1 by realtime, which shows what comes as direct; c/1 by chat."""
+    return Forgery().open("a1", protocol=author).open("b1").open("c/1", protocol="chat").add(
+        "group", name="group:g", members=["a", "b", "c"])
+
+
+def posted(number=1):
+    return members().post("a1", number).answer("a1", number)
+
+
+def discarding():
+    """By callie, which is answered nothing."""
+    return members("callie").add("sent", conn="a1", kind="group", id="a:1", to="group:g", number=1,
+                                 anonymous=True)
 
 
 CLEAN = {
@@ -133,6 +157,33 @@ CLEAN = {
         to("chat").send("b/1", 1, "a").answer("b/1", 1).come("a1", 1, "b", "a")
         .add("numbered", conn="b'/1", number=1, own="b:1").add("numbered", conn="b'/1", number=2)
         .quiet(),
+    "group: all others have it, each as his protocol shows it":
+        posted().come("b1", 1).reach("c/1", 1, mid=7).quiet(),
+    "group: on two devices of one member":
+        posted().open("b2").come("b1", 1).come("b2", 1).reach("c/1", 1).quiet(),
+    "group: it waits for members who are away":
+        posted().close("b1").close("c/1").quiet("b", "c"),
+    "group: never answered, and with nobody": members().post("a1", 1).close("a1").quiet(),
+    "group: refused, and with nobody": members().post("a1", 1).answer("a1", 1, "refused").quiet(),
+    "group: never answered, and with everybody":
+        members().post("a1", 1).close("a1").come("b1", 1).reach("c/1", 1).quiet(),
+    "group: a retry is answered as before":
+        members().post("a1", 1).close("a1").open("a2", protocol="chat").post("a2", 1)
+        .answer("a2", 1, to=["7"]).come("b1", 1).reach("c/1", 1, mid=7).quiet(),
+    "group: repeated on a new connection, unconfirmed":
+        posted().come("b1", 1).reach("c/1", 1).close("b1").open("b2").come("b2", 1).quiet(),
+    "group: what is for him alone and what is for all are not in one order":
+        posted(1).send("a1", 2).answer("a1", 2).come("b1", 2).come("b1", 1).reach("c/1", 1)
+        .quiet(),
+    "group: callie, discarded for one who is away, and told":
+        discarding().close("b1").reach("c/1", 1).answer("a1", 1, "discarded", of="b")
+        .quiet("b", unbroken=[8081]),
+    "group: callie, it waits in the events of chat alone":
+        discarding().close("c/1").answer("a1", 1, "discarded", of="b").quiet("c", unbroken=[8081])
+        .open("c/2", protocol="chat").reach("c/2", 1).quiet(unbroken=[8081]),
+    "group: callie, nobody told one who had gone":
+        discarding().close("a1").reach("c/1", 1).quiet(unbroken=[8081]),
+    "group: callie, refused": discarding().answer("a1", 1, "refused").quiet(unbroken=[8081]),
     "presence told to one who left": both().presence("a1", "b", "offline").close("a1").quiet(),
 }
 
@@ -216,6 +267,48 @@ FAULTY = {
     .add("came", conn="b1", kind="direct", id="a:1", sender="a", to="b", number=1, mid="x")
     .close("b1").open("b2")
     .add("came", conn="b2", kind="direct", id="a:1", sender="a", to="b", number=1, mid="y").quiet(),
+    "lost to one member of a group": posted().come("b1", 1).quiet(),
+    "lost to all members of a group": posted().quiet(),
+    "lost to a member who came back":
+        posted().close("b1").reach("c/1", 1).quiet("b").open("b2").quiet(),
+    "lost to one member, though its author was told nothing":
+        members().post("a1", 1).close("a1").reach("c/1", 1).quiet(),
+    "lost in the events of a group by callie":
+        discarding().close("a1").come("b1", 1).quiet(unbroken=[8081]),
+    "lost to a group though discarded for another":
+        members().open("d1").add("group", name="group:g", members=["a", "b", "c", "d"])
+        .post("a1", 1).answer("a1", 1).come("d1", 1, to="d").reach("c/1", 1)
+        .answer("a1", 1, "discarded", of="b").quiet(),
+    "vanished for one member of a group": discarding().reach("c/1", 1).quiet(unbroken=[8081]),
+    "vanished for one member though another's was told":
+        discarding().reach("c/1", 1).answer("a1", 1, "discarded", of="c").quiet(unbroken=[8081]),
+    "vanished for all members of a group": discarding().quiet(unbroken=[8081]),
+    "doubled in a group": posted().come("b1", 1).come("b1", 1).reach("c/1", 1).quiet(),
+    "doubled in a group after it was confirmed":
+        posted().come("b1", 1).reach("c/1", 1).quiet().close("b1").open("b2").come("b2", 1)
+        .quiet(),
+    "doubled in the events of a group":
+        posted().come("b1", 1).reach("c/1", 1).close("c/1").open("c/2", protocol="chat")
+        .reach("c/2", 1).quiet(),
+    "reordered in a group": posted(1).post("a1", 2).answer("a1", 2).come("b1", 1).come("b1", 2)
+    .reach("c/1", 2).reach("c/1", 1).quiet(),
+    "reordered in a group, shown as direct":
+        posted(1).post("a1", 2).answer("a1", 2).come("b1", 2).come("b1", 1).reach("c/1", 1)
+        .reach("c/1", 2).quiet(),
+    "contradicting in a group":
+        members().post("a1", 1).answer("a1", 1, to=["7"]).close("a1").open("a2", protocol="chat")
+        .post("a2", 1).answer("a2", 1, to=["8"]).come("b1", 1).reach("c/1", 1).quiet(),
+    "unanswered in a group": members().post("a1", 1).come("b1", 1).reach("c/1", 1).quiet(),
+    "foreign in a group: its author": posted().come("b1", 1).reach("c/1", 1).reach("a1", 1).quiet(),
+    "foreign in a group: no member":
+        posted().open("d1").come("b1", 1).reach("c/1", 1).come("d1", 1, to="d").quiet(),
+    "foreign in a group: shown as direct":
+        posted().come("b1", 1).come("c/1", 1, to="c").quiet(),
+    "foreign in a group: shown as of another":
+        posted().come("b1", 1).reach("c/1", 1, to="group:h").quiet(),
+    "foreign in a group: of two numbers":
+        posted().come("b1", 1).reach("c/1", 1, mid=7).open("c'/1", protocol="chat")
+        .reach("c'/1", 1, mid=8).quiet(),
     "wrong_presence": both().presence("a1", "b", "online").close("b1").quiet("b"),
     "wrong_presence of one who is here":
         both().presence("a1", "b", "online").presence("a1", "b", "offline").quiet(),
