@@ -170,8 +170,11 @@ static size_t take_live(struct user *user, const struct gateway *gateway,
 void follow_on_event(struct engine *engine, struct user *user,
                      const struct frame_conversation_event *event)
 {
+    uint64_t few[16], *ids = few;
     struct connection *connection;
-    uint64_t *ids = user->follower_count ? calloc(user->follower_count, sizeof(*ids)) : NULL;
+
+    if (user->follower_count > sizeof(few) / sizeof(few[0]))
+        ids = xcalloc(user->follower_count, sizeof(*ids));
 
     LIST_FOREACH(connection, &user->followers, of_user)
     {
@@ -190,7 +193,8 @@ void follow_on_event(struct engine *engine, struct user *user,
         count = take_live(user, connection->gateway, event, ids);
         say_event(engine, connection->gateway, ids, count, user->event_newest, event);
     }
-    free(ids);
+    if (ids != few)
+        free(ids);
 }
 
 /* ---- the mailbox of one who follows for the first time ---- */
