@@ -512,7 +512,7 @@ static inline uint64_t big_endian(const unsigned char *at, unsigned bytes)
     }
 }
 
-static inline int read_head(struct rest *rest, enum object object, uint64_t *value)
+static int read_head(struct rest *rest, enum object object, uint64_t *value)
 {
     const struct form *form;
 
@@ -526,7 +526,7 @@ static inline int read_head(struct rest *rest, enum object object, uint64_t *val
     return 0;
 }
 
-static inline int read_bytes(struct rest *rest, enum object object, struct slice *bytes)
+static int read_bytes(struct rest *rest, enum object object, struct slice *bytes)
 {
     uint64_t length;
 
@@ -537,8 +537,13 @@ static inline int read_bytes(struct rest *rest, enum object object, struct slice
     return 0;
 }
 
-static bool read_u64(struct rest *rest, uint64_t *value)
+/* Most are small, and one byte. */
+static inline bool read_u64(struct rest *rest, uint64_t *value)
 {
+    if (rest->at < rest->end && *rest->at < 0x80) {
+        *value = *rest->at++;
+        return true;
+    }
     return read_head(rest, OBJECT_NUMBER, value) == 0;
 }
 

@@ -35,9 +35,10 @@ static struct input *input_create(const struct bus_reply *entry)
     const struct bus_reply *fields = bus_reply_at(entry, 1);
     struct slice source = bus_reply_text(bus_reply_field(fields, "g"));
     struct slice frames = bus_reply_text(bus_reply_field(fields, "f"));
-    struct input *input = xcalloc(1, sizeof(*input) + source.length + frames.length + 1);
+    struct input *input = xmalloc(sizeof(*input) + source.length + frames.length);
     char *at = input->bytes;
 
+    *input = (struct input){0};
     if (number_parse(bus_reply_text(bus_reply_field(fields, "n")), &input->number) < 0)
         input->number = (struct number){0};
     input->size = sizeof(*input) + source.length + frames.length;

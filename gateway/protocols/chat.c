@@ -147,6 +147,7 @@ static void on_close(struct session *session)
     chat_given_up_finish(&state->given_up);
     chat_answers_finish(&state->answers);
     chat_list_finish(&state->groups);
+    buffer_finish(&state->last_followed);
 }
 
 /* Returns the milliseconds after which to look again. */

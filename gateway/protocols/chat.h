@@ -35,8 +35,9 @@ struct chat_state {
     struct chat_given_up given_up;
     struct chat_answers answers;
     uint64_t last_number;
-    struct chat_list groups; /* whose members are to be followed */
-    bool tell_again;         /* those who are followed already are told of once more */
+    struct chat_list groups;     /* whose members are to be followed */
+    struct buffer last_followed; /* the last user who was seen to be followed */
+    bool tell_again;             /* those who are followed already are told of once more */
 };
 
 /* One message of a client; valid during its handling. */

@@ -116,13 +116,21 @@ void chat_follow_all(struct session *session)
     (void)!chat_ask_own_chats(session, on_chats);
 }
 
+/* Mostly it is the one of the last time. */
 static void follow_user(struct session *session, struct slice user)
 {
+    struct chat_state *state = session->protocol_state;
     struct names names;
 
+    if (slice_equal(user, buffer_slice(&state->last_followed)))
+        return;
     begin_names(session, &names, false);
     add_name(session, &names, user);
     follow_names(session, &names);
+    if (topics_has_presence(session, user)) {
+        buffer_reset(&state->last_followed, SIZE_MAX);
+        buffer_append_slice(&state->last_followed, user);
+    }
 }
 
 void chat_follow_chat(struct session *session, struct slice chat)
