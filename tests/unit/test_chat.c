@@ -892,6 +892,69 @@ static void one_who_would_miss_events_comes_again(void **state)
     assert_int_equal(alice->state, SESSION_CLOSING);
 }
 
+static void give_up_all(void)
+{
+    tick_after(CHAT_OPEN_MS);
+    assert_int_equal(open_count(), 0);
+    fake_forget_messages(alice);
+}
+
+/* Questions change nothing: nobody need remember that they were given up. */
+static void all_that_may_be_done_after_their_503_are_remembered(void **state)
+{
+    uint64_t first, second;
+
+    (void)state;
+    follow_from_nothing();
+    first = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    second = write_to("{\"chatId\":\"bob\",\"message\":\"ho\"}");
+    give_up_all();
+    for (unsigned i = 0; i < CHAT_OPEN_MAX; i++) {
+        request_of("getEvent", "{\"eventId\":1}");
+        asked.answer(alice, asked.request, NULL);
+    }
+    fake_forget_messages(alice);
+    done(first, 1, "bob", 5);
+    followed(catching_up(0, 0), 1, 1, false);
+    done(second, 2, "bob", 6);
+    followed(catching_up(1, 0), 2, 1, false);
+    assert_int_equal(alice->state, SESSION_OPEN);
+}
+
+static void what_waits_to_catch_up_is_looked_at(void **state)
+{
+    uint64_t request;
+
+    (void)state;
+    follow_from_nothing();
+    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    give_up_all();
+    alice->tick_due_ms = UINT64_MAX;
+    done(request, 5, "bob", 5);
+    catching_up(4, 0);
+    assert_int_equal(alice->tick_due_ms, 0);
+    tick_after(CHAT_OPEN_MS - 1);
+    assert_int_equal(alice->state, SESSION_OPEN);
+    tick_after(CHAT_OPEN_MS);
+    assert_int_equal(alice->state, SESSION_CLOSING);
+    expect_nothing();
+}
+
+static void one_with_no_room_to_catch_up_comes_again(void **state)
+{
+    uint64_t request;
+
+    (void)state;
+    follow_from_nothing();
+    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    give_up_all();
+    for (unsigned i = 0; i < CHAT_OPEN_MAX; i++)
+        request_of("delete", "{\"chatId\":\"bob\",\"messageId\":1}");
+    assert_int_equal(open_count(), CHAT_OPEN_MAX);
+    done(request, 1, "bob", 5);
+    assert_int_equal(alice->state, SESSION_CLOSING);
+}
+
 static void subscribe_needs_no_payload(void **state)
 {
     (void)state;
@@ -1403,6 +1466,9 @@ int main(void)
         TEST(a_subscribe_takes_the_place_of_catching_up),
         TEST(one_who_cannot_catch_up_comes_again),
         TEST(one_who_would_miss_events_comes_again),
+        TEST(all_that_may_be_done_after_their_503_are_remembered),
+        TEST(what_waits_to_catch_up_is_looked_at),
+        TEST(one_with_no_room_to_catch_up_comes_again),
         TEST(subscribe_needs_no_payload),
         TEST(what_is_not_held_is_resynced),
         TEST(one_subscribe_at_a_time),

@@ -602,6 +602,20 @@ static void test_each_event_is_had_once(void **state)
     assert_int_equal(confirm(0, 100), fake.entry);
 }
 
+static void test_a_session_that_closes_is_not_told_what_is_done(void **state)
+{
+    struct session *session = &fake.receivers[0].session;
+
+    (void)state;
+    session->protocol = &following;
+    session->state = SESSION_CLOSING;
+    begin_entry();
+    done_by_first(1);
+    assert_int_equal(fake.done, 0);
+    assert_int_equal(session->event, 1);
+    end_entry();
+}
+
 static void test_an_item_is_encoded_once(void **state)
 {
     (void)state;
@@ -806,6 +820,7 @@ int main(void)
         cmocka_unit_test(test_x_never_passes_what_is_not_taken),
         gathers(test_messages_of_an_entry_are_one_frame),
         gathers(test_each_event_is_had_once),
+        gathers(test_a_session_that_closes_is_not_told_what_is_done),
         gathers(test_an_item_is_encoded_once),
         gathers(test_messages_end_with_their_frame),
         gathers(test_a_session_that_closes_takes_no_batch),

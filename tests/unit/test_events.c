@@ -200,6 +200,21 @@ static void who_did_it_hears_that_it_is_done(void **state)
     expect_events(G3, "3");
 }
 
+/* Of what is to have no answer it does not hear that it is done. */
+static void what_nobody_waits_for_is_an_event(void **state)
+{
+    (void)state;
+    follower(G1, 1, "alice");
+    write_as(G1, 1, "alice", "bob");
+    deaf(G1);
+    SAY(G1, CONVERSATION_CHANGE, conversation_change, .connection = 1, .from = T("alice"),
+        .chat = T("bob"), .message = 1, .change = CONVERSATION_DELETE);
+    SAY(G1, CONVERSATION_POST, conversation_post, .connection = 1, .from = T("alice"),
+        .chat = T("bob"), .body = T("hi"));
+    turn();
+    expect_events(G1, "3 4");
+}
+
 static void an_echo_is_asked_for(void **state)
 {
     (void)state;
@@ -507,6 +522,27 @@ static void a_gateway_that_is_full_sends_its_followers_back(void **state)
     buffer_finish(&all);
 }
 
+/* What it did it gets then from the log, too. */
+static void a_full_gateway_is_not_told_what_is_done(void **state)
+{
+    struct engine_limits small = usual_limits;
+
+    (void)state;
+    small.output_bytes = 300;
+    again(&small);
+    follower(G1, 1, "alice");
+    for (int i = 0; i < 20; i++)
+        write_as(G1, 1, "alice", "bob");
+    assert_in_range(count_heard(G1, "EVENT_DONE "), 1, 20);
+    for (int i = 0; i < 40; i++) {
+        written(G1);
+        turn();
+    }
+    write_as(G1, 1, "alice", "bob");
+    expect_field("user", T("alice"), "event", "42");
+    assert_int_equal(count_heard(G1, "EVENT_DONE "), 2);
+}
+
 static void a_user_is_present_while_he_follows(void **state)
 {
     (void)state;
@@ -521,6 +557,22 @@ static void a_user_is_present_while_he_follows(void **state)
     pass(3000);
     tick();
     expect_field("user", T("bob"), "status", "offline");
+}
+
+static void one_who_follows_hidden_is_not_present(void **state)
+{
+    (void)state;
+    open_chat(G1, 1, "bob");
+    SAY(G1, EVENTS_FOLLOW, events_follow, .connection = 1, .user = T("bob"),
+        .flags = CONNECTION_FLAG_HIDDEN);
+    turn();
+    expect_field("user", T("bob"), "status", "");
+    post(G3, "alice", "bob", "a1");
+    turn();
+    expect_events(G1, "1");
+    follow(G1, 1, "bob", 1);
+    turn();
+    expect_field("user", T("bob"), "status", "online");
 }
 
 static void one_that_gets_messages_cannot_follow(void **state)
@@ -789,6 +841,7 @@ int main(void)
         TEST(events_are_logged_from_the_first_follow_on),
         TEST(a_follower_hears_what_happens),
         TEST(who_did_it_hears_that_it_is_done),
+        TEST(what_nobody_waits_for_is_an_event),
         TEST(an_echo_is_asked_for),
         TEST(what_it_did_itself_is_in_the_pages),
         TEST(a_mark_is_announced_once),
@@ -803,7 +856,9 @@ int main(void)
         TEST(a_take_in_the_middle_loses_and_doubles_nothing),
         TEST(a_gateway_that_announces_goes_on_from_what_it_handed_over),
         TEST(a_gateway_that_is_full_sends_its_followers_back),
+        TEST(a_full_gateway_is_not_told_what_is_done),
         TEST(a_user_is_present_while_he_follows),
+        TEST(one_who_follows_hidden_is_not_present),
         TEST(one_that_gets_messages_cannot_follow),
         TEST(direct_messages_become_events),
         TEST(a_policy_that_keeps_nothing_keeps_no_event),
