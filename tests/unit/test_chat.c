@@ -747,16 +747,22 @@ static uint64_t write_to(const char *payload)
 }
 
 /* What it did is an event, which it does not get. */
-static void done(uint64_t request, uint64_t event, const char *chat, uint64_t message)
+static void done_of(enum event_kind kind, uint64_t request, uint64_t event, const char *chat,
+                    uint64_t message)
 {
     const struct frame_event_done done = {.connection = alice->id,
                                           .request = request,
                                           .event = event,
-                                          .kind = EVENT_NEW,
+                                          .kind = kind,
                                           .chat = slice_text(chat),
                                           .message = message};
 
     protocol_chat.on_event_done(alice, &done);
+}
+
+static void done(uint64_t request, uint64_t event, const char *chat, uint64_t message)
+{
+    done_of(EVENT_NEW, request, event, chat, message);
 }
 
 static void follow_from_nothing(void)
@@ -919,6 +925,38 @@ static void all_that_may_be_done_after_their_503_are_remembered(void **state)
     done(second, 2, "bob", 6);
     followed(catching_up(1, 0), 2, 1, false);
     assert_int_equal(alice->state, SESSION_OPEN);
+}
+
+static void as_many_as_may_wait_are_remembered(void **state)
+{
+    (void)state;
+    follow_from_nothing();
+    fake_forget_frames();
+    for (unsigned i = 0; i < CHAT_OPEN_MAX; i++)
+        request_of("delete", "{\"chatId\":\"bob\",\"messageId\":1}");
+    give_up_all();
+    for (unsigned i = 0; i < CHAT_OPEN_MAX; i++) {
+        done_of(EVENT_DELETE, fake_frame_at(i).conversation_change.request, i + 1, "bob", 1);
+        followed(catching_up(i, 0), i + 1, 1, false);
+    }
+    assert_int_equal(alice->state, SESSION_OPEN);
+}
+
+static void a_subscribe_that_finds_no_room_leaves_it_catching_up(void **state)
+{
+    uint64_t own;
+
+    (void)state;
+    follow_and_be_done_after_a_503(0);
+    own = catching_up(4, 0);
+    while (open_count() < CHAT_OPEN_MAX)
+        request_of("delete", "{\"chatId\":\"bob\",\"messageId\":1}");
+    expect_nothing();
+    request_of("subscribe", "{\"lastEventId\":4}");
+    assert_non_null(strstr(message_at(0), "\"code\":429"));
+    followed(own, 5, 1, false);
+    assert_int_equal(alice->event, 4);
+    assert_true(alice->flags & CONNECTION_FLAG_FOLLOWING);
 }
 
 static void what_waits_to_catch_up_is_looked_at(void **state)
@@ -1467,6 +1505,8 @@ int main(void)
         TEST(one_who_cannot_catch_up_comes_again),
         TEST(one_who_would_miss_events_comes_again),
         TEST(all_that_may_be_done_after_their_503_are_remembered),
+        TEST(as_many_as_may_wait_are_remembered),
+        TEST(a_subscribe_that_finds_no_room_leaves_it_catching_up),
         TEST(what_waits_to_catch_up_is_looked_at),
         TEST(one_with_no_room_to_catch_up_comes_again),
         TEST(subscribe_needs_no_payload),
