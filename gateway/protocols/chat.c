@@ -270,7 +270,8 @@ static void on_events_followed(struct session *session,
             session_close(session, SESSION_CLOSE_RESTART, "events are gone");
         return;
     }
-    session->flags &= ~(uint64_t)CONNECTION_FLAG_HIDDEN;
+    if (open->number > state->hidden_at)
+        session->flags &= ~(uint64_t)CONNECTION_FLAG_HIDDEN;
     append_followed(out, followed);
     chat_end(session, open, buffer_slice(out));
     chat_follow_all(session);

@@ -34,7 +34,8 @@ struct chat_state {
     struct chat_open_list open;
     struct chat_given_up given_up;
     struct chat_answers answers;
-    uint64_t last_number;
+    uint64_t last_number;        /* of its requests */
+    uint64_t hidden_at;          /* the newest one when it said that it is offline */
     struct chat_list groups;     /* whose members are to be followed */
     struct buffer last_followed; /* the last user who was seen to be followed */
     bool tell_again;             /* those who are followed already are told of once more */

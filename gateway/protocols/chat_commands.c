@@ -369,6 +369,7 @@ void chat_do_offline(struct chat_request *request)
     struct session *session = request->session;
 
     session->flags |= CONNECTION_FLAG_HIDDEN;
+    request->state->hidden_at = request->state->last_number;
     send_frame(request, session->partition,
                &(struct frame){.type = FRAME_CONNECTION_VISIBLE,
                                .connection_visible = {.connection = session->id, .visible = 0}});

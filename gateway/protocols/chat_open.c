@@ -155,9 +155,14 @@ struct chat_open *chat_open_first(const struct chat_open_list *list)
 
 void chat_give_up(struct chat_given_up *given_up, uint64_t number)
 {
+    uint64_t *place;
+
     if (given_up->numbers == NULL)
         given_up->numbers = xcalloc(CHAT_OPEN_MAX, sizeof(*given_up->numbers));
-    given_up->numbers[given_up->next++ % CHAT_OPEN_MAX] = number;
+    place = &given_up->numbers[given_up->next++ % CHAT_OPEN_MAX];
+    if (*place > given_up->forgotten)
+        given_up->forgotten = *place;
+    *place = number;
 }
 
 bool chat_was_given_up(const struct chat_given_up *given_up, uint64_t number)
@@ -165,7 +170,7 @@ bool chat_was_given_up(const struct chat_given_up *given_up, uint64_t number)
     for (size_t i = 0; given_up->numbers && i < CHAT_OPEN_MAX; i++)
         if (given_up->numbers[i] == number)
             return true;
-    return false;
+    return number <= given_up->forgotten;
 }
 
 void chat_given_up_finish(struct chat_given_up *given_up)

@@ -85,11 +85,12 @@ struct chat_open *chat_open_next_waiting(struct chat_open_list *);
 void chat_open_remove(struct chat_open_list *, struct chat_open *);
 struct chat_open *chat_open_first(const struct chat_open_list *);
 
-/* The newest CHAT_OPEN_MAX requests that may be done although their answer was 503. Zeroed memory
- * is ready. */
+/* Requests that may be done although their answer was 503: the newest CHAT_OPEN_MAX of them, and
+ * all up to the newest that is remembered no more. Zeroed memory is ready. */
 struct chat_given_up {
     uint64_t *numbers; /* a ring; NULL: none */
     size_t next;
+    uint64_t forgotten;
 };
 void chat_give_up(struct chat_given_up *, uint64_t number);
 bool chat_was_given_up(const struct chat_given_up *, uint64_t number);

@@ -993,6 +993,37 @@ static void one_with_no_room_to_catch_up_comes_again(void **state)
     assert_int_equal(alice->state, SESSION_CLOSING);
 }
 
+static void one_that_was_given_up_long_ago_is_remembered(void **state)
+{
+    uint64_t request;
+
+    (void)state;
+    follow_from_nothing();
+    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    give_up_all();
+    for (unsigned i = 0; i < CHAT_OPEN_MAX; i++)
+        request_of("dlvrd", "{\"chatId\":\"bob\",\"messageId\":1}");
+    give_up_all();
+    done(request, 5, "bob", 5);
+    followed(catching_up(4, 0), 5, 1, false);
+}
+
+static void one_who_hides_while_he_subscribes_stays_hidden(void **state)
+{
+    uint64_t request;
+
+    (void)state;
+    request_of("subscribe", "{\"lastEventId\":0}");
+    request = the_frame(FRAME_EVENTS_FOLLOW).events_follow.request;
+    say("{\"type\":\"event\",\"timestamp\":1,\"eventType\":\"offline\"}");
+    followed(request, 0, 0, false);
+    fake_forget_messages(alice);
+    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    give_up_all();
+    done(request, 5, "bob", 5);
+    catching_up(4, CONNECTION_FLAG_HIDDEN);
+}
+
 static void subscribe_needs_no_payload(void **state)
 {
     (void)state;
@@ -1509,6 +1540,8 @@ int main(void)
         TEST(a_subscribe_that_finds_no_room_leaves_it_catching_up),
         TEST(what_waits_to_catch_up_is_looked_at),
         TEST(one_with_no_room_to_catch_up_comes_again),
+        TEST(one_that_was_given_up_long_ago_is_remembered),
+        TEST(one_who_hides_while_he_subscribes_stays_hidden),
         TEST(subscribe_needs_no_payload),
         TEST(what_is_not_held_is_resynced),
         TEST(one_subscribe_at_a_time),
