@@ -32,6 +32,8 @@ void partition_drop(struct partition *, const char *why);
 /* Whether its input is to be read now: it serves, and has not more than enough waiting. */
 bool partition_wants_input(const struct partition *);
 struct slice partition_input_key(const struct partition *);
+/* Another one after it was given up: what was asked of Redis before does not count any more. */
+uint64_t partition_generation(const struct partition *);
 /* The last entry read. */
 struct number partition_input_position(const struct partition *);
 /* Entries of XREAD. */

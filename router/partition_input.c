@@ -16,6 +16,11 @@ struct slice partition_input_key(const struct partition *partition)
     return buffer_slice(&partition->in_key);
 }
 
+uint64_t partition_generation(const struct partition *partition)
+{
+    return partition->generation;
+}
+
 struct number partition_input_position(const struct partition *partition)
 {
     return partition->read_position;
@@ -63,7 +68,7 @@ void partition_on_input(struct partition *partition, const struct bus_reply *ent
         struct input *input;
         struct number id;
 
-        /* The answer of a read that began before the partition was taken anew may overlap. */
+        /* What was read is not read again. */
         if (number_parse(bus_reply_text(bus_reply_at(entry, 0)), &id) < 0 ||
             number_compare(id, partition->read_position) <= 0)
             continue;

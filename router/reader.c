@@ -12,24 +12,36 @@
 #define BLOCK_MS "1000"
 #define ENTRIES "1024"
 
+/* A partition that the read in flight asks for, as it was then. */
+struct asked {
+    struct partition *partition;
+    uint64_t generation;
+};
+
 struct reader {
     struct router *router;
     struct bus *bus;
-    struct partition **asked; /* of the read in flight, in order */
+    struct asked *asked;
     size_t asked_count;
     bool reading, waking;
+    bool routing; /* what a read has brought is being handed out */
 };
 
 static void start_read(struct reader *reader);
 
+/* One that was given up and taken anew meanwhile begins again behind what was applied. The read
+ * began behind what had been read: what lies between would be left out. */
 static void route(struct reader *reader, const struct bus_reply *stream)
 {
     struct slice key = bus_reply_text(bus_reply_at(stream, 0));
 
     for (size_t i = 0; i < reader->asked_count; i++) {
-        if (!slice_equal(key, partition_input_key(reader->asked[i])))
+        const struct asked *asked = &reader->asked[i];
+
+        if (!slice_equal(key, partition_input_key(asked->partition)))
             continue;
-        partition_on_input(reader->asked[i], bus_reply_at(stream, 1));
+        if (asked->generation == partition_generation(asked->partition))
+            partition_on_input(asked->partition, bus_reply_at(stream, 1));
         return;
     }
 }
@@ -43,17 +55,23 @@ static void on_read(void *arg, const struct bus_reply *reply)
         return;
     if (bus_reply_kind(reply) == BUS_ERROR)
         log_warn("read: %.*s", (int)bus_reply_text(reply).length, bus_reply_text(reply).data);
+    reader->routing = true;
     for (size_t i = 0; i < bus_reply_count(reply); i++)
         route(reader, bus_reply_at(reply, i));
+    reader->routing = false;
     start_read(reader);
 }
 
 static size_t choose(struct reader *reader)
 {
     reader->asked_count = 0;
-    for (uint32_t p = 0; p < reader->router->deployment.partitions; p++)
-        if (partition_wants_input(reader->router->partitions[p]))
-            reader->asked[reader->asked_count++] = reader->router->partitions[p];
+    for (uint32_t p = 0; p < reader->router->deployment.partitions; p++) {
+        struct partition *partition = reader->router->partitions[p];
+
+        if (partition_wants_input(partition))
+            reader->asked[reader->asked_count++] = (struct asked){
+                .partition = partition, .generation = partition_generation(partition)};
+    }
     return reader->asked_count;
 }
 
@@ -63,7 +81,7 @@ static void start_read(struct reader *reader)
     struct slice *argv;
     char(*ids)[NUMBER_TEXT_SIZE];
 
-    if (reader->reading || !bus_is_up(reader->bus))
+    if (reader->reading || reader->routing || !bus_is_up(reader->bus))
         return;
     count = choose(reader);
     if (count == 0)
@@ -77,9 +95,10 @@ static void start_read(struct reader *reader)
     argv[argc++] = slice_text(BLOCK_MS);
     argv[argc++] = slice_text("STREAMS");
     for (size_t i = 0; i < count; i++) {
-        int length = number_format(partition_input_position(reader->asked[i]), ids[i]);
+        const struct partition *partition = reader->asked[i].partition;
+        int length = number_format(partition_input_position(partition), ids[i]);
 
-        argv[argc + i] = partition_input_key(reader->asked[i]);
+        argv[argc + i] = partition_input_key(partition);
         argv[argc + count + i] = slice_of(ids[i], (size_t)length);
     }
     reader->reading = bus_command(reader->bus, on_read, reader, argc + count * 2, argv) == 0;
@@ -127,7 +146,7 @@ struct reader *reader_create(struct router *router)
 
     snprintf(name, sizeof(name), "%s-read", router->name);
     reader->router = router;
-    reader->asked = xcalloc(router->deployment.partitions, sizeof(struct partition *));
+    reader->asked = xcalloc(router->deployment.partitions, sizeof(*reader->asked));
     reader->bus = bus_create(router->loop, &options);
     return reader;
 }
