@@ -153,6 +153,8 @@ struct chat_open *chat_open_first(const struct chat_open_list *list)
     return TAILQ_FIRST(&list->queue);
 }
 
+/* ---- requests that were given up ---- */
+
 void chat_give_up(struct chat_given_up *given_up, uint64_t number)
 {
     uint64_t *place;

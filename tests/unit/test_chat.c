@@ -905,6 +905,16 @@ static void give_up_all(void)
     fake_forget_messages(alice);
 }
 
+static uint64_t write_and_give_up(void)
+{
+    uint64_t request;
+
+    follow_from_nothing();
+    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
+    give_up_all();
+    return request;
+}
+
 /* Questions change nothing: nobody need remember that they were given up. */
 static void all_that_may_be_done_after_their_503_are_remembered(void **state)
 {
@@ -961,12 +971,9 @@ static void a_subscribe_that_finds_no_room_leaves_it_catching_up(void **state)
 
 static void what_waits_to_catch_up_is_looked_at(void **state)
 {
-    uint64_t request;
+    uint64_t request = write_and_give_up();
 
     (void)state;
-    follow_from_nothing();
-    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
-    give_up_all();
     alice->tick_due_ms = UINT64_MAX;
     done(request, 5, "bob", 5);
     catching_up(4, 0);
@@ -980,12 +987,9 @@ static void what_waits_to_catch_up_is_looked_at(void **state)
 
 static void one_with_no_room_to_catch_up_comes_again(void **state)
 {
-    uint64_t request;
+    uint64_t request = write_and_give_up();
 
     (void)state;
-    follow_from_nothing();
-    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
-    give_up_all();
     for (unsigned i = 0; i < CHAT_OPEN_MAX; i++)
         request_of("delete", "{\"chatId\":\"bob\",\"messageId\":1}");
     assert_int_equal(open_count(), CHAT_OPEN_MAX);
@@ -995,12 +999,9 @@ static void one_with_no_room_to_catch_up_comes_again(void **state)
 
 static void one_that_was_given_up_long_ago_is_remembered(void **state)
 {
-    uint64_t request;
+    uint64_t request = write_and_give_up();
 
     (void)state;
-    follow_from_nothing();
-    request = write_to("{\"chatId\":\"bob\",\"message\":\"hi\"}");
-    give_up_all();
     for (unsigned i = 0; i < CHAT_OPEN_MAX; i++)
         request_of("dlvrd", "{\"chatId\":\"bob\",\"messageId\":1}");
     give_up_all();
